@@ -1,0 +1,136 @@
+//! `moldau start` and `moldau broker`: the servers, from the first line on the terminal to the last.
+
+pub(crate) mod address;
+pub(crate) mod document;
+mod ready;
+mod services;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use moldau_connect::config::Document;
+
+use self::address::ListenAddress;
+use self::document::DEFAULT_DATA_DIR;
+use self::services::{Plan, Services};
+use crate::output::{Output, UsageError};
+use crate::shutdown::Shutdown;
+use crate::{logging, terminal};
+
+const DEFAULT_KAFKA: &str = "[::]:9092";
+const DEFAULT_HTTP: &str = "127.0.0.1:8080";
+const DEFAULT_POSTGRES: &str = "127.0.0.1:5433";
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Directory for everything that is kept; created if missing.
+    #[arg(long, default_value = DEFAULT_DATA_DIR, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Address for Kafka clients; port 0 picks a free one.
+    #[arg(long, default_value = DEFAULT_KAFKA, value_name = "ADDR")]
+    kafka: ListenAddress,
+    /// Address for the console, metrics and health.
+    #[arg(long, default_value = DEFAULT_HTTP, value_name = "ADDR")]
+    http: ListenAddress,
+    /// Address for SQL clients such as psql; `start` listens on 127.0.0.1:5433 if not given,
+    /// `broker` runs SQL only if it is given.
+    #[arg(long, value_name = "ADDR")]
+    postgres: Option<ListenAddress>,
+    /// Write this file once everything answers: JSON with the addresses and the cluster id.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// A moldau.yaml with topics, connectors and SQL to run.
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+/// Runs `moldau start`: everything in this process, until it is asked to stop.
+///
+/// # Errors
+/// The file has mistakes, an address is taken, or the data directory cannot be used.
+pub(crate) async fn start(args: StartArgs, output: Output) -> anyhow::Result<()> {
+    let document = match &args.file {
+        Some(file) => Some(read_document(file, &args.serve.data_dir)?),
+        None => None,
+    };
+    let mut serve = args.serve;
+    if serve.postgres.is_none() {
+        serve.postgres = Some(DEFAULT_POSTGRES.parse().map_err(anyhow::Error::msg)?);
+    }
+    serve_until_stopped(&serve, document, output).await
+}
+
+/// Runs `moldau broker`: the broker and its HTTP port, until it is asked to stop.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn broker(args: ServeArgs, output: Output) -> anyhow::Result<()> {
+    serve_until_stopped(&args, None, output).await
+}
+
+fn read_document(file: &Path, data_dir: &Path) -> anyhow::Result<Document> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    document::parse(&text, file, data_dir.to_path_buf()).map_err(|mistakes| UsageError(mistakes).into())
+}
+
+async fn serve_until_stopped(
+    args: &ServeArgs,
+    document: Option<Document>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut shutdown = Shutdown::listen()?;
+    std::fs::create_dir_all(&args.data_dir)
+        .with_context(|| format!("create data directory {}", args.data_dir.display()))?;
+    let log_file = logging::to_data_dir(&args.data_dir)?;
+    let plan = Plan {
+        data_dir: args.data_dir.clone(),
+        kafka: args.kafka.0,
+        http: args.http.0,
+        postgres: args.postgres.map(|address| address.0),
+    };
+    let services = tokio::select! {
+        services = Services::start(plan, document) => services?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let addresses = services.addresses();
+    if let Some(path) = &args.ready_file {
+        ready::write(path, &addresses)?;
+    }
+    if output.is_json() {
+        output.object(&addresses)?;
+    } else {
+        banner(&addresses, &log_file, began, output)?;
+    }
+    tokio::select! {
+        () = shutdown.requested() => {}
+        result = terminal::show(services.terminal(), output) => result?,
+        result = services.failed() => result?,
+    }
+    output.line("stopping…")?;
+    if let Some(path) = &args.ready_file {
+        ready::remove(path)?;
+    }
+    services.close().await?;
+    output.line("stopped")
+}
+
+fn banner(addresses: &ready::Addresses, log_file: &Path, began: Instant, output: Output) -> anyhow::Result<()> {
+    output.line(format_args!("moldau {}", env!("CARGO_PKG_VERSION")))?;
+    output.line(format_args!("  kafka     {}", addresses.kafka))?;
+    output.line(format_args!("  console   http://{}/", addresses.http))?;
+    if let Some(postgres) = &addresses.postgres {
+        let (host, port) = postgres.rsplit_once(':').unwrap_or((postgres.as_str(), "5433"));
+        output.line(format_args!("  sql       moldau sql --postgres {postgres}   or   psql -h {host} -p {port}"))?;
+    }
+    output.line(format_args!("  data      {}", addresses.data_dir.display()))?;
+    output.line(format_args!("  log       {}", log_file.display()))?;
+    output.line(format_args!("  ready in {:.2} s; Ctrl-C stops, a second Ctrl-C stops at once", began.elapsed().as_secs_f64()))
+}
