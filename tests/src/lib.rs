@@ -1,1 +1,4 @@
-//! moldau-tests.
+//! Tests of everything that crosses crates, and what those tests share.
+//!
+//! The crate does not depend on the SQL engine, so that the broker's test loop stays quick; tests of
+//! SQL lie in `sql/tests`, tests of the whole binary in `cli/tests`.

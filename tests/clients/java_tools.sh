@@ -1,0 +1,47 @@
+# Kafka's own command-line tools: topics, console producer and consumer, groups, performance tests.
+set -euo pipefail
+command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
+command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
+here=$(cd "$(dirname "$0")" && pwd)
+lib="$CLIENTS_CACHE/kafka-4.3.0"
+if [ ! -e "$lib/.complete" ]; then
+  mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
+fi
+tool() { timeout 120 java -Xmx256M -XX:TieredStopAtLevel=1 -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@"; }
+server=(--bootstrap-server "$BOOTSTRAP")
+topic="java-$RANDOM$RANDOM"
+topics=org.apache.kafka.tools.TopicCommand
+console_producer=org.apache.kafka.tools.ConsoleProducer
+console_consumer=org.apache.kafka.tools.consumer.ConsoleConsumer
+groups=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand
+
+echo "== topics"
+tool $topics "${server[@]}" --create --topic "$topic" --partitions 3 --replication-factor 1 --config retention.ms=3600000
+tool $topics "${server[@]}" --list | grep -qx "$topic"
+tool $topics "${server[@]}" --describe --topic "$topic" | tee /dev/stderr | grep -q 'PartitionCount: 3'
+tool $topics "${server[@]}" --alter --topic "$topic" --partitions 4
+tool $topics "${server[@]}" --describe --topic "$topic" | grep -q 'PartitionCount: 4'
+
+echo "== console producer and consumer"
+seq 1 200 | tool $console_producer "${server[@]}" --topic "$topic"
+tool $console_consumer "${server[@]}" --topic "$topic" --from-beginning --max-messages 200 --timeout-ms 60000 | sort -n | md5sum >/tmp/got.$$
+seq 1 200 | md5sum | cmp - /tmp/got.$$ && rm /tmp/got.$$
+
+echo "== groups"
+tool $console_consumer "${server[@]}" --topic "$topic" --group "$topic-group" --from-beginning --max-messages 200 --timeout-ms 60000 | wc -l | grep -qx 200
+tool $groups "${server[@]}" --list | grep -qx "$topic-group"
+tool $groups "${server[@]}" --describe --group "$topic-group" | tee /dev/stderr | awk -v topic="$topic" '$2 == topic { committed += $4; lag += $6 } END { exit !(committed == 200 && lag == 0) }'
+tool $groups "${server[@]}" --group "$topic-group" --topic "$topic" --reset-offsets --to-earliest --execute
+tool $groups "${server[@]}" --describe --group "$topic-group" | awk -v topic="$topic" '$2 == topic { lag += $6 } END { exit lag != 200 }'
+
+echo "== performance tools"
+tool org.apache.kafka.tools.ProducerPerformance --topic "$topic-perf" --num-records 50000 --record-size 100 --throughput -1 \
+  --producer-props "bootstrap.servers=$BOOTSTRAP" acks=all
+tool org.apache.kafka.tools.ConsumerPerformance "${server[@]}" --topic "$topic-perf" --num-records 50000 --timeout 60000
+
+echo "== delete"
+tool $topics "${server[@]}" --delete --topic "$topic"
+for _ in $(seq 1 20); do
+  tool $topics "${server[@]}" --list | grep -qx "$topic" || exit 0
+done
+echo "topic $topic is still listed"; exit 1
