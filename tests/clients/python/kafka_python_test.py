@@ -92,8 +92,9 @@ class KafkaPython(unittest.TestCase):
         for thread in threads:
             thread.join(LIMIT_S)
         self.assertEqual(len(seen), 400)
-        committed = self.admin.list_consumer_group_offsets(group)
-        self.assertEqual(sum(offset.offset for offset in committed.values()), 400)
+        reader = KafkaConsumer(bootstrap_servers=BOOTSTRAP, group_id=group)
+        self.addCleanup(reader.close)
+        self.assertEqual(sum(reader.committed(TopicPartition(topic, partition)) for partition in range(4)), 400)
 
     def test_topics_are_listed_grown_and_deleted(self):
         topic = self.topic(2)
