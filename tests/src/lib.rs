@@ -2,3 +2,9 @@
 //!
 //! The crate does not depend on the SQL engine, so that the broker's test loop stays quick; tests of
 //! SQL lie in `sql/tests`, tests of the whole binary in `cli/tests`.
+
+mod broker_process;
+mod seed;
+
+pub use broker_process::BrokerProcess;
+pub use seed::Seed;
