@@ -1,0 +1,46 @@
+//! Settings of a running application.
+
+use std::path::PathBuf;
+
+/// Settings of a running application. Names and defaults are Kafka Streams'.
+#[derive(Clone, Debug)]
+pub struct StreamsConfig {
+    /// Longest time between two commits (30,000 ms).
+    pub commit_interval_ms: u64,
+    /// Threads in this process, each with a consumer and a producer of its own (1).
+    pub num_threads: usize,
+    /// How long a task waits for data of an input that has none, although it has read all there
+    /// is of it, before it goes on with the other inputs (0 ms). Negative: never wait, not even for
+    /// records that are known to be there.
+    pub max_task_idle_ms: i64,
+    /// Memory for the write-back caches of all tasks together (10 MiB,
+    /// `statestore.cache.max.bytes`). With a cache a table emits the last value of each changed
+    /// key at commit; with 0 it emits each single update.
+    pub cache_max_bytes: usize,
+    /// Records that may wait in one input partition before it is paused (1,000).
+    pub buffered_records_per_partition: usize,
+    /// How long to wait for records when there is nothing to do (100 ms).
+    pub poll_ms: u64,
+    /// Replicas of internal topics (-1: the broker's default).
+    pub replication_factor: i16,
+    /// How long to wait for source topics that do not exist yet (30,000 ms).
+    pub missing_topic_timeout_ms: u64,
+    /// Directory for stores that outlive the process; the in-memory stores do not use it.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        Self {
+            commit_interval_ms: 30_000,
+            num_threads: 1,
+            max_task_idle_ms: 0,
+            cache_max_bytes: 10 * 1024 * 1024,
+            buffered_records_per_partition: 1_000,
+            poll_ms: 100,
+            replication_factor: -1,
+            missing_topic_timeout_ms: 30_000,
+            state_dir: None,
+        }
+    }
+}

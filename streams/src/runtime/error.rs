@@ -1,0 +1,130 @@
+//! What can go wrong in a streams application.
+
+use super::task_id::TaskId;
+
+/// What went wrong. Each text names the object and says what to do.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamsError {
+    /// The topology or the application makes no sense; nothing was started.
+    #[error("{0}")]
+    Topology(String),
+    /// A setting makes no sense.
+    #[error("setting `{setting}`: {reason}")]
+    Config {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A source topic did not appear within the time allowed.
+    #[error(
+        "source topic \"{topic}\" does not exist\n  hint: create it first, for example with `moldau topic create {topic} --partitions 3`"
+    )]
+    MissingTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// Topics that are joined have different numbers of partitions.
+    #[error(
+        "operator {operator} needs topics with equal partition counts, but {counts}\n  hint: recreate one of them with the other's count, or change its key first (select_key), which repartitions it"
+    )]
+    CoPartition {
+        /// The operator that joins them.
+        operator: String,
+        /// Each topic with its count.
+        counts: String,
+    },
+    /// An internal topic exists and does not fit.
+    #[error(
+        "internal topic \"{topic}\": {reason}\n  hint: the topology or its source topics have changed; delete the internal topics of the application, or give it a new application id"
+    )]
+    InternalTopic {
+        /// The topic.
+        topic: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// Bytes of a record are not what the topic's type says.
+    #[error(
+        "cannot read the {part} of topic \"{topic}\" partition {partition} offset {offset}: {reason}\n  hint: declare the topic with the type it holds, or skip such records with OnError::Skip or OnError::dead_letter"
+    )]
+    Deserialize {
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: i32,
+        /// Offset of the record.
+        offset: i64,
+        /// `key` or `value`.
+        part: &'static str,
+        /// What is wrong with the bytes.
+        reason: String,
+    },
+    /// A value cannot be written as bytes.
+    #[error("operator {operator}: cannot write the {part} for topic \"{topic}\": {reason}")]
+    Serialize {
+        /// Operator that writes.
+        operator: String,
+        /// Topic or store.
+        topic: String,
+        /// `key` or `value`.
+        part: &'static str,
+        /// What is wrong with the value.
+        reason: String,
+    },
+    /// A closure or program of the user gave an error.
+    #[error(
+        "operator {operator} failed on {record}: {reason}\n  hint: the record was not committed and comes again at restart; let the operator skip or dead-letter what it cannot handle"
+    )]
+    Operator {
+        /// Operator.
+        operator: String,
+        /// Topic, partition and offset of the record.
+        record: String,
+        /// The error's own text.
+        reason: String,
+    },
+    /// A closure or program of the user panicked.
+    #[error(
+        "task {task}: operator {operator} panicked: {message}\n  hint: nothing of this run was committed; the records come again at restart"
+    )]
+    Panic {
+        /// The task.
+        task: TaskId,
+        /// The operator.
+        operator: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A store cannot be read or written.
+    #[error("store \"{store}\": {reason}")]
+    Store {
+        /// The store.
+        store: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The group gave this member only a part of a task's inputs.
+    #[error(
+        "task {task} needs all of {needed}, but this member was assigned only {assigned}\n  hint: all members of group \"{group}\" must run the same version of the application"
+    )]
+    Assignment {
+        /// The task.
+        task: TaskId,
+        /// Partitions that belong together.
+        needed: String,
+        /// Partitions assigned.
+        assigned: String,
+        /// The consumer group.
+        group: String,
+    },
+}
+
+impl StreamsError {
+    /// A topology that cannot be built or run.
+    #[must_use]
+    pub fn topology(reason: impl Into<String>) -> Self {
+        Self::Topology(reason.into())
+    }
+}

@@ -1,0 +1,31 @@
+//! The runtime half: tasks, stores, changelogs, restore and the commit cycle.
+//!
+//! An [`Application`] is a list of [`SubTopology`]s. Each has source topics, stores and a factory
+//! of [`TaskProgram`]s; the runtime makes one task per sub-topology and partition, and a program
+//! sees nothing but runs of [`Record`]s and its [`TaskContext`]. [`Streams::start`] runs an
+//! application against a cluster, [`LocalDriver`] the very same tasks in memory, with a virtual
+//! clock.
+
+mod application;
+mod cache_budget;
+mod config;
+mod context;
+mod error;
+mod internal_topic;
+mod program;
+mod record;
+mod store;
+mod task_id;
+
+pub use application::{Application, CoPartition, SourceRole, SourceTopic, StartAt, SubTopology};
+pub use cache_budget::CacheBudget;
+pub use config::StreamsConfig;
+pub use context::TaskContext;
+pub use error::StreamsError;
+pub use internal_topic::{InternalTopic, PartitionCount};
+pub use program::{ProgramFactory, TaskProgram};
+pub use record::{OutputRecord, Record};
+pub use store::{
+    KeyValueStore, StoreIter, StoreKind, StoreSpec, StoredValue, WindowIter, WindowStore,
+};
+pub use task_id::{SourceIndex, StoreIndex, TaskId};

@@ -1,0 +1,44 @@
+//! Which entries of a store have changed since the last commit.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+/// What a store's changelog gets for one changed entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ChangelogRecord {
+    /// Key as in the changelog topic.
+    pub(crate) key: Bytes,
+    /// Value, `None` for a removed entry.
+    pub(crate) value: Option<Bytes>,
+    /// Event time of the entry or of its removal.
+    pub(crate) timestamp: i64,
+}
+
+/// Changed keys with the time of the last change, in key order so that runs can be repeated.
+///
+/// A store without a changelog records nothing.
+#[derive(Debug)]
+pub(super) struct Changes<K> {
+    logged: bool,
+    changed: BTreeMap<K, i64>,
+}
+
+impl<K: Ord> Changes<K> {
+    pub(super) const fn new(logged: bool) -> Self {
+        Self {
+            logged,
+            changed: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn record(&mut self, key: K, timestamp: i64) {
+        if self.logged {
+            self.changed.insert(key, timestamp);
+        }
+    }
+
+    pub(super) fn take(&mut self) -> BTreeMap<K, i64> {
+        std::mem::take(&mut self.changed)
+    }
+}

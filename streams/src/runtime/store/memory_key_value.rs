@@ -1,0 +1,166 @@
+//! The in-memory key-value store.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::changes::{ChangelogRecord, Changes};
+use super::{KeyValueStore, StoreIter, StoredValue};
+use crate::runtime::error::StreamsError;
+
+/// Values by key in an ordered map.
+#[derive(Debug)]
+pub(super) struct MemoryKeyValueStore {
+    entries: BTreeMap<Bytes, StoredValue>,
+    changes: Changes<Bytes>,
+}
+
+impl MemoryKeyValueStore {
+    pub(super) const fn new(logged: bool) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            changes: Changes::new(logged),
+        }
+    }
+
+    pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        match value {
+            Some(value) => {
+                self.set(key, value, timestamp);
+            }
+            None => {
+                self.entries.remove(key);
+            }
+        }
+    }
+
+    pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
+        let changes = self.changes.take();
+        let record = |(key, changed_at)| match self.entries.get(&key) {
+            Some(stored) => ChangelogRecord {
+                value: Some(stored.value.clone()),
+                timestamp: stored.timestamp,
+                key,
+            },
+            None => ChangelogRecord {
+                key,
+                value: None,
+                timestamp: changed_at,
+            },
+        };
+        changes.into_iter().map(record).collect()
+    }
+
+    /// Returns the stored key, which is shared with the list of changes.
+    fn set(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Bytes {
+        let stored = StoredValue {
+            value: Bytes::copy_from_slice(value),
+            timestamp,
+        };
+        let key = match self.entries.get_key_value(key) {
+            Some((key, _)) => key.clone(),
+            None => Bytes::copy_from_slice(key),
+        };
+        self.entries.insert(key.clone(), stored);
+        key
+    }
+}
+
+impl KeyValueStore for MemoryKeyValueStore {
+    fn get(&self, key: &[u8]) -> Result<Option<StoredValue>, StreamsError> {
+        Ok(self.entries.get(key).cloned())
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Result<(), StreamsError> {
+        let key = self.set(key, value, timestamp);
+        self.changes.record(key, timestamp);
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &[u8], timestamp: i64) -> Result<(), StreamsError> {
+        let key = match self.entries.remove_entry(key) {
+            Some((key, _)) => key,
+            None => Bytes::copy_from_slice(key),
+        };
+        self.changes.record(key, timestamp);
+        Ok(())
+    }
+
+    fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<StoreIter<'_>, StreamsError> {
+        if is_empty_range(from, to) {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let entries = self.entries.range::<[u8], _>((from, to));
+        Ok(Box::new(
+            entries.map(|(key, stored)| Ok((key.clone(), stored.clone()))),
+        ))
+    }
+
+    fn approximate_len(&self) -> u64 {
+        self.entries.len() as u64
+    }
+}
+
+/// Bounds that an ordered map would panic at.
+fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_changed_often_gives_one_changelog_record_with_its_last_value() {
+        let mut store = MemoryKeyValueStore::new(true);
+        store.put(b"a", b"1", 10).expect("put");
+        store.put(b"a", b"2", 20).expect("put");
+        store.put(b"b", b"1", 30).expect("put");
+        store.delete(b"b", 40).expect("delete");
+        let changes = store.take_changes();
+        assert_eq!(
+            changes,
+            [
+                ChangelogRecord {
+                    key: Bytes::from_static(b"a"),
+                    value: Some(Bytes::from_static(b"2")),
+                    timestamp: 20
+                },
+                ChangelogRecord {
+                    key: Bytes::from_static(b"b"),
+                    value: None,
+                    timestamp: 40
+                },
+            ]
+        );
+        assert_eq!(store.take_changes(), []);
+    }
+
+    #[test]
+    fn restoring_records_no_change() {
+        let mut store = MemoryKeyValueStore::new(true);
+        store.restore(b"a", Some(b"1"), 10);
+        store.restore(b"b", Some(b"1"), 10);
+        store.restore(b"b", None, 11);
+        assert_eq!(store.take_changes(), []);
+        assert_eq!(store.approximate_len(), 1);
+    }
+
+    #[test]
+    fn a_range_turned_round_is_empty() {
+        let mut store = MemoryKeyValueStore::new(false);
+        store.put(b"m", b"1", 0).expect("put");
+        let from = Bound::Included(b"z".as_slice());
+        let to = Bound::Excluded(b"a".as_slice());
+        assert_eq!(store.range(from, to).expect("range").count(), 0);
+        let from = Bound::Excluded(b"m".as_slice());
+        let to = Bound::Excluded(b"m".as_slice());
+        assert_eq!(store.range(from, to).expect("range").count(), 0);
+    }
+}

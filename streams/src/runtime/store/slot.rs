@@ -1,0 +1,107 @@
+//! One store of one task: the engine, and its way to and from the changelog.
+
+use super::changes::ChangelogRecord;
+use super::memory_key_value::MemoryKeyValueStore;
+use super::memory_window::MemoryWindowStore;
+use super::{KeyValueStore, StoreKind, StoreSpec, WindowStore};
+use crate::runtime::error::StreamsError;
+
+/// One store of one task.
+#[derive(Debug)]
+pub(crate) struct StoreSlot {
+    spec: StoreSpec,
+    engine: Engine,
+}
+
+#[derive(Debug)]
+enum Engine {
+    KeyValue(MemoryKeyValueStore),
+    Window(MemoryWindowStore),
+}
+
+impl StoreSlot {
+    pub(crate) fn open(spec: &StoreSpec) -> Self {
+        let logged = spec.changelog.is_some();
+        let engine = match spec.kind {
+            StoreKind::KeyValue => Engine::KeyValue(MemoryKeyValueStore::new(logged)),
+            StoreKind::Window { retention_ms } => {
+                Engine::Window(MemoryWindowStore::new(retention_ms, logged))
+            }
+        };
+        Self {
+            spec: spec.clone(),
+            engine,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub(crate) fn changelog_topic(&self) -> Option<&str> {
+        self.spec
+            .changelog
+            .as_ref()
+            .map(|topic| topic.name.as_str())
+    }
+
+    pub(crate) fn key_value(&mut self) -> Result<&mut dyn KeyValueStore, StreamsError> {
+        match &mut self.engine {
+            Engine::KeyValue(store) => Ok(store),
+            Engine::Window(_) => Err(wrong_kind(&self.spec, "key-value")),
+        }
+    }
+
+    pub(crate) fn window(&mut self) -> Result<&mut dyn WindowStore, StreamsError> {
+        match &mut self.engine {
+            Engine::Window(store) => Ok(store),
+            Engine::KeyValue(_) => Err(wrong_kind(&self.spec, "window")),
+        }
+    }
+
+    pub(crate) fn approximate_len(&self) -> u64 {
+        match &self.engine {
+            Engine::KeyValue(store) => store.approximate_len(),
+            Engine::Window(store) => store.approximate_len(),
+        }
+    }
+
+    /// Takes back one changelog record.
+    pub(crate) fn restore(
+        &mut self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) -> Result<(), StreamsError> {
+        let restored = match (key, &mut self.engine) {
+            (None, _) => Err("changelog record without a key".to_owned()),
+            (Some(key), Engine::KeyValue(store)) => {
+                store.restore(key, value, timestamp);
+                Ok(())
+            }
+            (Some(key), Engine::Window(store)) => store.restore(key, value, timestamp),
+        };
+        restored.map_err(|reason| StreamsError::Store {
+            store: self.spec.name.clone(),
+            reason,
+        })
+    }
+
+    /// What changed since the last call, one record per key.
+    pub(crate) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
+        match &mut self.engine {
+            Engine::KeyValue(store) => store.take_changes(),
+            Engine::Window(store) => store.take_changes(),
+        }
+    }
+}
+
+fn wrong_kind(spec: &StoreSpec, wanted: &str) -> StreamsError {
+    StreamsError::Store {
+        store: spec.name.clone(),
+        reason: format!(
+            "was asked for as a {wanted} store, but it is {:?}",
+            spec.kind
+        ),
+    }
+}
