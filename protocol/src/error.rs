@@ -124,4 +124,7 @@ pub enum EncodeError {
         /// The API of the message.
         message: &'static str,
     },
+    /// Records that are still in a file cannot become bytes in memory.
+    #[error("records that are in a file cannot be encoded to memory")]
+    RecordsInFile,
 }
