@@ -2,9 +2,8 @@
 //!
 //! An [`Application`] is a list of [`SubTopology`]s. Each has source topics, stores and a factory
 //! of [`TaskProgram`]s; the runtime makes one task per sub-topology and partition, and a program
-//! sees nothing but runs of [`Record`]s and its [`TaskContext`]. [`Streams::start`] runs an
-//! application against a cluster, [`LocalDriver`] the very same tasks in memory, with a virtual
-//! clock.
+//! sees nothing but runs of [`Record`]s and its [`TaskContext`]. [`LocalDriver`] runs the tasks in memory,
+//! with a virtual clock.
 
 mod application;
 mod cache_budget;
@@ -12,9 +11,14 @@ mod config;
 mod context;
 mod error;
 mod internal_topic;
+mod local;
+mod offset_metadata;
+mod partition_group;
+mod plan;
 mod program;
 mod record;
 mod store;
+mod task;
 mod task_id;
 
 pub use application::{Application, CoPartition, SourceRole, SourceTopic, StartAt, SubTopology};
@@ -23,6 +27,7 @@ pub use config::StreamsConfig;
 pub use context::TaskContext;
 pub use error::StreamsError;
 pub use internal_topic::{InternalTopic, PartitionCount};
+pub use local::{CommitMode, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord};
 pub use program::{ProgramFactory, TaskProgram};
 pub use record::{OutputRecord, Record};
 pub use store::{

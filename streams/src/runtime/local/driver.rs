@@ -1,0 +1,332 @@
+//! The local driver.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::config::{CommitMode, LocalConfig};
+use super::topics::{LocalRecord, LocalTopicRecord, Topics};
+use crate::runtime::application::Application;
+use crate::runtime::cache_budget::CacheBudget;
+use crate::runtime::error::StreamsError;
+use crate::runtime::plan::{Plan, external_topics};
+use crate::runtime::record::Record;
+use crate::runtime::store::{KeyValueStore, StoreSlot, WindowStore};
+use crate::runtime::task::{Task, TaskSettings};
+use crate::runtime::task_id::TaskId;
+
+/// Runs an application's tasks on in-memory topics, in the calling thread, with a virtual clock.
+///
+/// It is the same task code that runs against a cluster; only the edges differ. All tasks run
+/// as if they were one: the record with the smallest timestamp is always next.
+#[derive(Debug)]
+pub struct LocalDriver {
+    application: Application,
+    config: LocalConfig,
+    plan: Plan,
+    settings: TaskSettings,
+    topics: Topics,
+    tasks: BTreeMap<TaskId, Running>,
+    /// Committed offset and its metadata, by topic and partition.
+    committed: BTreeMap<(String, i32), (i64, String)>,
+    /// How far [`LocalDriver::read`] has read.
+    read_up_to: BTreeMap<String, usize>,
+    wall_clock_ms: i64,
+}
+
+/// A task, and the offset of the next record to give to each of its inputs.
+struct Running {
+    task: Task,
+    positions: Vec<i64>,
+}
+
+impl LocalDriver {
+    /// Starts an application on empty topics.
+    ///
+    /// # Errors
+    /// The application cannot run: see [`StreamsError`].
+    pub fn new(application: Application, config: LocalConfig) -> Result<Self, StreamsError> {
+        let external = external_topics(&application);
+        let counts = external
+            .into_iter()
+            .map(|topic| (topic.clone(), config.partitions_of(&topic)))
+            .collect();
+        let plan = Plan::resolve(&application, &counts)?;
+        let mut topics = Topics::default();
+        for (topic, partitions) in &counts {
+            topics.create(topic, *partitions);
+        }
+        for (topic, partitions) in &plan.internal_topics {
+            topics.create(&topic.name, *partitions);
+        }
+        let mut driver = Self {
+            settings: TaskSettings {
+                max_task_idle_ms: -1,
+                cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
+            },
+            wall_clock_ms: config.wall_clock_ms,
+            application,
+            config,
+            plan,
+            topics,
+            tasks: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            read_up_to: BTreeMap::new(),
+        };
+        driver.start_tasks()?;
+        Ok(driver)
+    }
+
+    /// Appends a record and runs all tasks until nothing is left to do.
+    ///
+    /// # Errors
+    /// A task failed, or the partition does not exist.
+    pub fn send(&mut self, topic: &str, record: LocalRecord) -> Result<(), StreamsError> {
+        self.append(topic, record)?;
+        self.run()
+    }
+
+    /// Appends a record without running anything.
+    ///
+    /// # Errors
+    /// The partition does not exist.
+    pub fn append(&mut self, topic: &str, record: LocalRecord) -> Result<(), StreamsError> {
+        self.topics.append(topic, record, &self.config)
+    }
+
+    /// Runs all tasks until nothing is left to do.
+    ///
+    /// # Errors
+    /// A task failed.
+    pub fn run(&mut self) -> Result<(), StreamsError> {
+        let every_record = self.config.commit == CommitMode::EveryRecord;
+        let max_run = if every_record { 1 } else { self.config.max_run };
+        while let Some(id) = self.next_task() {
+            let Some(running) = self.tasks.get_mut(&id) else {
+                break;
+            };
+            running.task.process(self.wall_clock_ms, max_run)?;
+            self.deliver(id)?;
+            if every_record {
+                self.commit_task(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits all tasks, and runs what the flushed caches have sent.
+    ///
+    /// # Errors
+    /// A task failed.
+    pub fn commit(&mut self) -> Result<(), StreamsError> {
+        let ids: Vec<_> = self.tasks.keys().copied().collect();
+        for id in ids {
+            self.commit_task(id)?;
+        }
+        self.run()
+    }
+
+    /// Moves the virtual wall clock on and ticks all tasks.
+    ///
+    /// # Errors
+    /// A task failed.
+    pub fn advance_wall_clock(&mut self, by_ms: i64) -> Result<(), StreamsError> {
+        self.wall_clock_ms = self.wall_clock_ms.saturating_add(by_ms);
+        let ids: Vec<_> = self.tasks.keys().copied().collect();
+        for id in ids {
+            if let Some(running) = self.tasks.get_mut(&id) {
+                running.task.tick(self.wall_clock_ms)?;
+            }
+            self.deliver(id)?;
+            if self.config.commit == CommitMode::EveryRecord {
+                self.commit_task(id)?;
+            }
+        }
+        self.run()
+    }
+
+    /// Forgets all tasks without a commit, as a crash would, and starts new ones from changelogs
+    /// and committed offsets. What was processed since the last commit is processed again.
+    ///
+    /// # Errors
+    /// A task failed.
+    pub fn crash_and_restore(&mut self) -> Result<(), StreamsError> {
+        self.tasks.clear();
+        self.start_tasks()?;
+        self.run()
+    }
+
+    /// All records of a topic, in the order they were written.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> &[LocalTopicRecord] {
+        self.topics.records(name)
+    }
+
+    /// The records of a topic that were not read yet.
+    pub fn read(&mut self, name: &str) -> Vec<LocalTopicRecord> {
+        let records = self.topics.records(name);
+        let from = self.read_up_to.entry(name.to_owned()).or_default();
+        let unread = records.get(*from..).unwrap_or_default().to_vec();
+        *from = records.len();
+        unread
+    }
+
+    /// Committed offset of a source partition.
+    #[must_use]
+    pub fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+        let committed = self.committed.get(&(topic.to_owned(), partition));
+        committed.map(|(offset, _)| *offset)
+    }
+
+    /// The tasks.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<TaskId> {
+        self.tasks.keys().copied().collect()
+    }
+
+    /// Records that tasks dropped: late, without a key, or skipped by policy.
+    #[must_use]
+    pub fn records_dropped(&self) -> u64 {
+        self.tasks
+            .values()
+            .map(|running| running.task.state().records_dropped)
+            .sum()
+    }
+
+    /// The key-value store `name` of the task that reads `partition`.
+    pub fn key_value_store(
+        &mut self,
+        name: &str,
+        partition: i32,
+    ) -> Option<&mut dyn KeyValueStore> {
+        self.store(name, partition)?.key_value().ok()
+    }
+
+    /// The window store `name` of the task that reads `partition`.
+    pub fn window_store(&mut self, name: &str, partition: i32) -> Option<&mut dyn WindowStore> {
+        self.store(name, partition)?.window().ok()
+    }
+
+    fn store(&mut self, name: &str, partition: i32) -> Option<&mut StoreSlot> {
+        let tasks = self.tasks.values_mut();
+        tasks
+            .filter(|running| running.task.id().partition == partition)
+            .flat_map(|running| running.task.stores_mut())
+            .find(|store| store.name() == name)
+    }
+
+    /// Feeds all inputs, then chooses the task whose next record is oldest.
+    fn next_task(&mut self) -> Option<TaskId> {
+        for running in self.tasks.values_mut() {
+            running.fetch(&self.topics);
+        }
+        let head = |(id, running): (&TaskId, &Running)| {
+            Some((running.task.group().head_timestamp()?, *id))
+        };
+        self.tasks.iter().filter_map(head).min().map(|(_, id)| id)
+    }
+
+    fn start_tasks(&mut self) -> Result<(), StreamsError> {
+        for (id, inputs) in &self.plan.tasks {
+            let parts = &self.application.sub_topologies[id.sub_topology];
+            let mut task = Task::new(*id, parts, inputs.clone(), &self.settings)?;
+            for store in task.stores_mut() {
+                let Some(topic) = store.changelog_topic().map(str::to_owned) else {
+                    continue;
+                };
+                for record in self.topics.read(&topic, id.partition, 0) {
+                    store.restore(
+                        record.key.as_deref(),
+                        record.value.as_deref(),
+                        record.timestamp,
+                    )?;
+                }
+            }
+            let mut positions = Vec::new();
+            for (index, input) in inputs.iter().enumerate() {
+                let committed = self.committed.get(&(input.topic.clone(), input.partition));
+                let (offset, metadata) = committed.cloned().unwrap_or_default();
+                task.restore_time(index, &metadata);
+                positions.push(offset);
+            }
+            task.init(self.wall_clock_ms)?;
+            self.tasks.insert(*id, Running { task, positions });
+        }
+        Ok(())
+    }
+
+    fn commit_task(&mut self, id: TaskId) -> Result<(), StreamsError> {
+        let Some(running) = self.tasks.get_mut(&id) else {
+            return Ok(());
+        };
+        running.task.flush(self.wall_clock_ms)?;
+        self.deliver(id)?;
+        let Some(running) = self.tasks.get_mut(&id) else {
+            return Ok(());
+        };
+        for offset in running.task.offsets() {
+            let partition = (offset.topic, offset.partition);
+            self.committed
+                .insert(partition, (offset.offset, offset.metadata));
+        }
+        running.task.committed();
+        Ok(())
+    }
+
+    /// Appends what a task has written to the topics.
+    fn deliver(&mut self, id: TaskId) -> Result<(), StreamsError> {
+        let mut outputs = Vec::new();
+        if let Some(running) = self.tasks.get_mut(&id) {
+            running.task.take_outputs(&mut outputs);
+        }
+        for output in outputs {
+            let record = LocalRecord {
+                partition: output.partition,
+                timestamp: output.timestamp,
+                key: output.key,
+                value: output.value,
+                headers: output.headers,
+            };
+            self.topics.append(&output.topic, record, &self.config)?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    /// Gives the task all records it has not seen yet.
+    fn fetch(&mut self, topics: &Topics) {
+        for (index, position) in self.positions.iter_mut().enumerate() {
+            let input = &self.task.inputs()[index];
+            let records: Vec<_> = topics
+                .read(&input.topic, input.partition, *position)
+                .map(LocalTopicRecord::to_record)
+                .collect();
+            if let Some(last) = records.last() {
+                *position = last.offset + 1;
+                self.task.add(index, records, *position);
+            }
+        }
+    }
+}
+
+impl LocalTopicRecord {
+    fn to_record(&self) -> Record {
+        Record {
+            partition: self.partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: self.headers.clone(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Running")
+            .field("task", &self.task.id())
+            .finish_non_exhaustive()
+    }
+}

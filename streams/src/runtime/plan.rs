@@ -1,0 +1,386 @@
+//! From an application and the partition counts of its source topics to tasks and internal topics.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::application::{Application, SourceRole, SourceTopic};
+use super::error::StreamsError;
+use super::internal_topic::{InternalTopic, PartitionCount};
+use super::task_id::{SourceIndex, TaskId};
+
+/// All tasks of an application, and the internal topics they need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) tasks: BTreeMap<TaskId, Vec<TaskInput>>,
+    /// Topics to create, with their partition counts.
+    pub(crate) internal_topics: Vec<(InternalTopic, i32)>,
+}
+
+/// One partition that a task reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TaskInput {
+    pub(crate) source: SourceIndex,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+}
+
+impl Plan {
+    /// Works out tasks and internal topics; `external` has the partition count of every source
+    /// topic that is not internal.
+    pub(crate) fn resolve(
+        application: &Application,
+        external: &BTreeMap<String, i32>,
+    ) -> Result<Self, StreamsError> {
+        check_sources(application)?;
+        let mut counts = external.clone();
+        let repartition_counts = repartition_counts(application, &mut counts)?;
+        check_copartitioned(application, &counts)?;
+        let mut plan = Self {
+            tasks: BTreeMap::new(),
+            internal_topics: repartition_counts,
+        };
+        for (sub_topology, parts) in application.sub_topologies.iter().enumerate() {
+            let count_of = |topic: &str| counts.get(topic).copied().unwrap_or(0);
+            let task_count = parts
+                .sources
+                .iter()
+                .map(|source| count_of(&source.topic))
+                .max();
+            let task_count = task_count.unwrap_or(0);
+            for partition in 0..task_count {
+                let inputs = parts.sources.iter().enumerate();
+                let inputs = inputs.filter(|(_, source)| partition < count_of(&source.topic));
+                let input = |(index, source): (usize, &SourceTopic)| TaskInput {
+                    source: SourceIndex(index),
+                    topic: source.topic.clone(),
+                    partition,
+                };
+                let id = TaskId {
+                    sub_topology,
+                    partition,
+                };
+                plan.tasks.insert(id, inputs.map(input).collect());
+            }
+            for changelog in parts
+                .stores
+                .iter()
+                .filter_map(|store| store.changelog.clone())
+            {
+                plan.internal_topics.push((changelog, task_count));
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// Source topics that must exist before the application starts.
+pub(crate) fn external_topics(application: &Application) -> BTreeSet<String> {
+    let sources = application
+        .sub_topologies
+        .iter()
+        .flat_map(|parts| &parts.sources);
+    sources
+        .filter(|source| source.role != SourceRole::Repartition)
+        .map(|source| source.topic.clone())
+        .collect()
+}
+
+fn check_sources(application: &Application) -> Result<(), StreamsError> {
+    let mut read_by = BTreeMap::new();
+    for (index, parts) in application.sub_topologies.iter().enumerate() {
+        if parts.sources.is_empty() {
+            return Err(StreamsError::topology(format!(
+                "sub-topology {index} has no source topic"
+            )));
+        }
+        for source in &parts.sources {
+            if read_by.insert(&source.topic, index).is_some() {
+                return Err(StreamsError::topology(format!(
+                    "topic \"{}\" is read twice\n  hint: read it once and use the stream twice",
+                    source.topic
+                )));
+            }
+        }
+    }
+    let written = application
+        .sub_topologies
+        .iter()
+        .flat_map(|parts| &parts.repartition_topics);
+    let written: BTreeSet<_> = written.map(|topic| &topic.name).collect();
+    let sources = application
+        .sub_topologies
+        .iter()
+        .flat_map(|parts| &parts.sources);
+    for source in sources.filter(|source| source.role == SourceRole::Repartition) {
+        if !written.contains(&source.topic) {
+            return Err(StreamsError::topology(format!(
+                "repartition topic \"{}\" is read, but nothing writes it",
+                source.topic
+            )));
+        }
+    }
+    for topic in written {
+        if !read_by.contains_key(topic) {
+            return Err(StreamsError::topology(format!(
+                "repartition topic \"{topic}\" is written, but nothing reads it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Finds the partition count of each repartition topic and adds it to `counts`.
+fn repartition_counts(
+    application: &Application,
+    counts: &mut BTreeMap<String, i32>,
+) -> Result<Vec<(InternalTopic, i32)>, StreamsError> {
+    let writers = writers(application);
+    let mut unresolved: BTreeMap<&str, &InternalTopic> = BTreeMap::new();
+    for parts in &application.sub_topologies {
+        let topics = parts.repartition_topics.iter();
+        unresolved.extend(topics.map(|topic| (topic.name.as_str(), topic)));
+    }
+    let mut resolved = Vec::new();
+    while !unresolved.is_empty() {
+        let before = resolved.len();
+        unresolved.retain(|name, topic| {
+            let count = match topic.partitions {
+                PartitionCount::Fixed(count) => Some(count),
+                PartitionCount::Derived => partner_count(application, name, counts)
+                    .or_else(|| derived_count(application, &writers, name, counts)),
+            };
+            let Some(count) = count else { return true };
+            counts.insert((*name).to_owned(), count);
+            resolved.push(((*topic).clone(), count));
+            false
+        });
+        if resolved.len() == before {
+            let names: Vec<_> = unresolved.keys().copied().collect();
+            return Err(StreamsError::topology(format!(
+                "repartition topics {} feed each other, so their partition counts cannot be derived\n  hint: give one of them a fixed count",
+                names.join(", ")
+            )));
+        }
+    }
+    Ok(resolved)
+}
+
+/// The sub-topologies that write each repartition topic.
+fn writers(application: &Application) -> BTreeMap<&str, Vec<usize>> {
+    let mut writers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, parts) in application.sub_topologies.iter().enumerate() {
+        for topic in &parts.repartition_topics {
+            writers.entry(&topic.name).or_default().push(index);
+        }
+    }
+    writers
+}
+
+/// The sources that must have as many partitions as `topic`, itself included.
+fn partners<'a>(application: &'a Application, topic: &str) -> Vec<&'a SourceTopic> {
+    let mut partners = Vec::new();
+    for parts in &application.sub_topologies {
+        for group in &parts.copartitioned {
+            let sources = group
+                .sources
+                .iter()
+                .filter_map(|index| parts.sources.get(index.0));
+            let members: Vec<_> = sources.collect();
+            if members.iter().any(|member| member.topic == topic) {
+                partners.extend(members);
+            }
+        }
+    }
+    partners
+}
+
+/// Count of the external or fixed topics that this repartition topic is joined with.
+fn partner_count(
+    application: &Application,
+    topic: &str,
+    counts: &BTreeMap<String, i32>,
+) -> Option<i32> {
+    let fixed = fixed_topics(application);
+    partners(application, topic)
+        .iter()
+        .filter(|partner| {
+            partner.role != SourceRole::Repartition || fixed.contains(partner.topic.as_str())
+        })
+        .filter_map(|partner| counts.get(&partner.topic).copied())
+        .max()
+}
+
+fn fixed_topics(application: &Application) -> BTreeSet<&str> {
+    let topics = application
+        .sub_topologies
+        .iter()
+        .flat_map(|parts| &parts.repartition_topics);
+    topics
+        .filter(|topic| matches!(topic.partitions, PartitionCount::Fixed(_)))
+        .map(|topic| topic.name.as_str())
+        .collect()
+}
+
+/// Largest source of the sub-topologies that write this topic or one it is joined with; `None`
+/// while one of those is not known.
+fn derived_count(
+    application: &Application,
+    writers: &BTreeMap<&str, Vec<usize>>,
+    topic: &str,
+    counts: &BTreeMap<String, i32>,
+) -> Option<i32> {
+    let partners = partners(application, topic);
+    let topics = partners
+        .iter()
+        .map(|partner| partner.topic.as_str())
+        .chain([topic]);
+    let mut largest = None;
+    for topic in topics {
+        for writer in writers.get(topic).into_iter().flatten() {
+            for source in &application.sub_topologies[*writer].sources {
+                largest = largest.max(Some(*counts.get(&source.topic)?));
+            }
+        }
+    }
+    largest
+}
+
+fn check_copartitioned(
+    application: &Application,
+    counts: &BTreeMap<String, i32>,
+) -> Result<(), StreamsError> {
+    for parts in &application.sub_topologies {
+        for group in &parts.copartitioned {
+            let sources = group
+                .sources
+                .iter()
+                .filter_map(|index| parts.sources.get(index.0));
+            let members: Vec<_> = sources
+                .map(|source| {
+                    (
+                        &source.topic,
+                        counts.get(&source.topic).copied().unwrap_or(0),
+                    )
+                })
+                .collect();
+            if members.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+                continue;
+            }
+            let texts: Vec<_> = members
+                .iter()
+                .map(|(topic, count)| format!("\"{topic}\" has {count}"))
+                .collect();
+            return Err(StreamsError::CoPartition {
+                operator: group.operator.clone(),
+                counts: texts.join(", "),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::application::{CoPartition, SubTopology};
+    use super::super::store::StoreSpec;
+    use super::*;
+
+    fn part(sources: &[SourceTopic], writes: &[&str], joined: bool) -> SubTopology {
+        let join = CoPartition {
+            sources: (0..sources.len()).map(SourceIndex).collect(),
+            operator: "KSTREAM-JOIN-0000000007".to_owned(),
+        };
+        SubTopology {
+            sources: sources.to_vec(),
+            copartitioned: if joined { vec![join] } else { Vec::new() },
+            repartition_topics: writes
+                .iter()
+                .map(|n| InternalTopic::repartition("a", n))
+                .collect(),
+            stores: Vec::new(),
+            program: Arc::new(|_| Err(StreamsError::topology("not run here"))),
+        }
+    }
+
+    fn repartition(name: &str) -> SourceTopic {
+        SourceTopic {
+            role: SourceRole::Repartition,
+            ..SourceTopic::stream(format!("a-{name}-repartition"))
+        }
+    }
+
+    fn resolve(parts: Vec<SubTopology>, counts: &[(&str, i32)]) -> Result<Plan, StreamsError> {
+        let application = Application {
+            application_id: "a".to_owned(),
+            sub_topologies: parts,
+        };
+        let counts = counts
+            .iter()
+            .map(|(topic, count)| ((*topic).to_owned(), *count));
+        Plan::resolve(&application, &counts.collect())
+    }
+
+    #[test]
+    fn a_repartition_topic_gets_the_count_of_the_largest_source_before_it() {
+        let first = part(
+            &[SourceTopic::stream("x"), SourceTopic::stream("y")],
+            &["r"],
+            false,
+        );
+        let mut second = part(&[repartition("r")], &[], false);
+        second.stores.push(StoreSpec::key_value("a", "s"));
+        let plan = resolve(vec![first, second], &[("x", 2), ("y", 5)]).expect("a plan");
+        let topics: Vec<_> = plan
+            .internal_topics
+            .iter()
+            .map(|(topic, n)| (topic.name.as_str(), *n))
+            .collect();
+        assert_eq!(topics, [("a-r-repartition", 5), ("a-s-changelog", 5)]);
+        assert_eq!(plan.tasks.len(), 10);
+        let task = |sub_topology, partition| TaskId {
+            sub_topology,
+            partition,
+        };
+        assert_eq!(plan.tasks[&task(0, 1)].len(), 2);
+        assert_eq!(plan.tasks[&task(0, 2)].len(), 1);
+    }
+
+    #[test]
+    fn a_repartition_topic_gets_the_count_of_the_topic_it_is_joined_with() {
+        let first = part(&[SourceTopic::stream("x")], &["r"], false);
+        let second = part(&[repartition("r"), SourceTopic::table("t")], &[], true);
+        let plan = resolve(vec![first, second], &[("x", 2), ("t", 7)]).expect("a plan");
+        assert_eq!(plan.internal_topics[0].1, 7);
+    }
+
+    #[test]
+    fn two_repartition_topics_that_are_joined_get_the_larger_count() {
+        let first = part(&[SourceTopic::stream("x")], &["r"], false);
+        let second = part(&[SourceTopic::stream("y")], &["q"], false);
+        let third = part(&[repartition("r"), repartition("q")], &[], true);
+        let plan = resolve(vec![first, second, third], &[("x", 2), ("y", 3)]).expect("a plan");
+        assert_eq!(plan.internal_topics[0].1, 3);
+        assert_eq!(plan.internal_topics[1].1, 3);
+    }
+
+    #[test]
+    fn unequal_partition_counts_name_the_operator_the_topics_and_their_counts() {
+        let join = part(
+            &[SourceTopic::stream("x"), SourceTopic::table("t")],
+            &[],
+            true,
+        );
+        let error = resolve(vec![join], &[("x", 2), ("t", 3)]).expect_err("unequal");
+        let text = error.to_string();
+        assert!(text.contains("KSTREAM-JOIN-0000000007"), "{text}");
+        assert!(text.contains("\"x\" has 2, \"t\" has 3"), "{text}");
+    }
+
+    #[test]
+    fn a_topic_that_is_read_twice_is_refused() {
+        let parts = || part(&[SourceTopic::stream("x")], &[], false);
+        let error = resolve(vec![parts(), parts()], &[("x", 2)]).expect_err("twice");
+        assert!(error.to_string().contains("read twice"));
+    }
+}

@@ -1,0 +1,265 @@
+//! One task: its inputs, its program and its stores. No clock, thread or network: a stream
+//! thread drives it against a cluster, the local driver in memory.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::application::SubTopology;
+use super::cache_budget::CacheBudget;
+use super::context::{TaskContext, TaskState};
+use super::error::StreamsError;
+use super::offset_metadata;
+use super::partition_group::PartitionGroup;
+use super::plan::TaskInput;
+use super::program::TaskProgram;
+use super::record::{OutputRecord, Record};
+use super::store::StoreSlot;
+use super::task_id::TaskId;
+use crate::wire::KString;
+
+/// One task.
+pub(crate) struct Task {
+    inputs: Vec<TaskInput>,
+    group: PartitionGroup,
+    program: Box<dyn TaskProgram>,
+    state: TaskState,
+    records_in: u64,
+    /// Whether anything was consumed since the last commit.
+    commit_needed: bool,
+}
+
+/// An offset to commit, with the metadata that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommitOffset {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+/// What all tasks of a process share.
+#[derive(Clone, Debug)]
+pub(crate) struct TaskSettings {
+    pub(crate) max_task_idle_ms: i64,
+    pub(crate) cache_budget: Arc<CacheBudget>,
+}
+
+impl Task {
+    /// A task with empty stores. Restore them through [`Task::stores_mut`], then call [`Task::init`].
+    pub(crate) fn new(
+        id: TaskId,
+        parts: &SubTopology,
+        inputs: Vec<TaskInput>,
+        settings: &TaskSettings,
+    ) -> Result<Self, StreamsError> {
+        let program = guard(id, None, || (parts.program)(id))?;
+        let sources = inputs.iter().map(|input| input.source);
+        Ok(Self {
+            group: PartitionGroup::new(sources, settings.max_task_idle_ms),
+            inputs,
+            program,
+            state: TaskState {
+                id,
+                stream_time: -1,
+                wall_clock_ms: 0,
+                stores: parts.stores.iter().map(StoreSlot::open).collect(),
+                cache_budget: Arc::clone(&settings.cache_budget),
+                outputs: Vec::new(),
+                commit_requested: false,
+                records_out: 0,
+                records_dropped: 0,
+            },
+            records_in: 0,
+            commit_needed: false,
+        })
+    }
+
+    pub(crate) const fn id(&self) -> TaskId {
+        self.state.id
+    }
+
+    pub(crate) fn inputs(&self) -> &[TaskInput] {
+        &self.inputs
+    }
+
+    pub(crate) const fn state(&self) -> &TaskState {
+        &self.state
+    }
+
+    pub(crate) fn stores_mut(&mut self) -> &mut Vec<StoreSlot> {
+        &mut self.state.stores
+    }
+
+    pub(crate) const fn group(&self) -> &PartitionGroup {
+        &self.group
+    }
+
+    pub(crate) const fn group_mut(&mut self) -> &mut PartitionGroup {
+        &mut self.group
+    }
+
+    pub(crate) const fn records_in(&self) -> u64 {
+        self.records_in
+    }
+
+    pub(crate) const fn commit_requested(&self) -> bool {
+        self.state.commit_requested
+    }
+
+    pub(crate) const fn commit_needed(&self) -> bool {
+        self.commit_needed
+    }
+
+    /// Takes over what the metadata of the committed offset says about an input.
+    pub(crate) fn restore_time(&mut self, input: usize, metadata: &str) {
+        if let Some(partition_time) = offset_metadata::decode(metadata) {
+            self.group.set_partition_time(input, partition_time);
+            self.state.stream_time = self.state.stream_time.max(partition_time);
+        }
+    }
+
+    /// Starts the program, once the stores are restored.
+    pub(crate) fn init(&mut self, wall_clock_ms: i64) -> Result<(), StreamsError> {
+        self.call(wall_clock_ms, |program, context| program.init(context))
+    }
+
+    /// Adds a fetched batch. Records with a negative timestamp are dropped.
+    pub(crate) fn add(&mut self, input: usize, mut records: Vec<Record>, end_offset: i64) {
+        let before = records.len();
+        records.retain(|record| record.timestamp >= 0);
+        self.state.records_dropped += (before - records.len()) as u64;
+        self.commit_needed |= records.is_empty();
+        self.group.add(input, records, end_offset);
+    }
+
+    /// Processes one run of at most `max_records`; 0 if nothing may be processed now.
+    pub(crate) fn process(
+        &mut self,
+        wall_clock_ms: i64,
+        max_records: usize,
+    ) -> Result<usize, StreamsError> {
+        if !self.group.is_ready(wall_clock_ms) {
+            return Ok(0);
+        }
+        let Some(run) = self.group.next_run(max_records) else {
+            return Ok(0);
+        };
+        let (source, records) = self.group.records(run);
+        self.state.wall_clock_ms = wall_clock_ms;
+        let (program, state) = (&mut self.program, &mut self.state);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            program.process(source, records, &mut TaskContext::new(state))
+        }));
+        let result = result.unwrap_or_else(|panic| {
+            Err(panicked(
+                self.state.id,
+                self.program.current_operator(),
+                &*panic,
+            ))
+        });
+        result?;
+        let latest = records.iter().map(|record| record.timestamp).max();
+        self.state.stream_time = self.state.stream_time.max(latest.unwrap_or(-1));
+        self.group.consume(run);
+        self.records_in += run.length as u64;
+        self.commit_needed = true;
+        Ok(run.length)
+    }
+
+    /// Wall clock tick.
+    pub(crate) fn tick(&mut self, wall_clock_ms: i64) -> Result<(), StreamsError> {
+        self.call(wall_clock_ms, |program, context| {
+            program.tick(wall_clock_ms, context)
+        })
+    }
+
+    /// First half of a commit: the program flushes, and changed entries of stores become
+    /// changelog records. All of it is in [`Task::take_outputs`] afterwards.
+    pub(crate) fn flush(&mut self, wall_clock_ms: i64) -> Result<(), StreamsError> {
+        self.call(wall_clock_ms, |program, context| program.flush(context))?;
+        let partition = self.state.id.partition;
+        for store in &mut self.state.stores {
+            let Some(topic) = store.changelog_topic() else {
+                continue;
+            };
+            let topic = KString::copy_from(topic);
+            let record = |change: super::store::ChangelogRecord| OutputRecord {
+                topic: topic.clone(),
+                partition: Some(partition),
+                timestamp: change.timestamp,
+                key: Some(change.key),
+                value: change.value,
+                headers: Vec::new(),
+            };
+            let changes = store.take_changes().into_iter().map(record);
+            self.state.outputs.extend(changes);
+        }
+        Ok(())
+    }
+
+    /// What the task wrote since the last call, in order.
+    pub(crate) fn take_outputs(&mut self, into: &mut Vec<OutputRecord>) {
+        into.append(&mut self.state.outputs);
+    }
+
+    /// Offsets of all that is processed.
+    pub(crate) fn offsets(&self) -> Vec<CommitOffset> {
+        let offset = |(index, input): (usize, &TaskInput)| {
+            Some(CommitOffset {
+                topic: input.topic.clone(),
+                partition: input.partition,
+                offset: self.group.next_offset(index)?,
+                metadata: offset_metadata::encode(self.group.partition_time(index)),
+            })
+        };
+        self.inputs.iter().enumerate().filter_map(offset).collect()
+    }
+
+    /// Second half of a commit, after outputs and offsets are safe.
+    pub(crate) const fn committed(&mut self) {
+        self.commit_needed = false;
+        self.state.commit_requested = false;
+    }
+
+    fn call(
+        &mut self,
+        wall_clock_ms: i64,
+        work: impl FnOnce(&mut dyn TaskProgram, &mut TaskContext<'_>) -> Result<(), StreamsError>,
+    ) -> Result<(), StreamsError> {
+        self.state.wall_clock_ms = wall_clock_ms;
+        let (program, state) = (&mut self.program, &mut self.state);
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            work(&mut **program, &mut TaskContext::new(state))
+        }));
+        result.unwrap_or_else(|panic| {
+            Err(panicked(
+                self.state.id,
+                self.program.current_operator(),
+                &*panic,
+            ))
+        })
+    }
+}
+
+/// Runs code of the user and turns a panic into an error.
+fn guard<T>(
+    id: TaskId,
+    operator: Option<String>,
+    work: impl FnOnce() -> Result<T, StreamsError>,
+) -> Result<T, StreamsError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(panicked(id, operator, &*panic)))
+}
+
+fn panicked(task: TaskId, operator: Option<String>, panic: &(dyn Any + Send)) -> StreamsError {
+    let message = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    StreamsError::Panic {
+        task,
+        operator: operator.unwrap_or_else(|| "(unnamed)".to_owned()),
+        message: message.unwrap_or_else(|| "no message".to_owned()),
+    }
+}
