@@ -1,1 +1,21 @@
-//! moldau-core.
+//! The deterministic state machines of the Moldau broker.
+//!
+//! Nothing here reads a clock, a file or a socket, draws random numbers or waits: callers pass
+//! `now_ms`, fresh ids and events, and get back what to write, whom to answer and when to call
+//! again. The same events always give the same actions, so every rule is tested without IO.
+//!
+//! - [`partition`]: the leader's view of one partition, and the checks of a produced batch
+//! - [`producer_state`]: idempotent producers of one partition
+//! - [`metadata`]: the records of the metadata log, the image they build, and the controller's
+//!   decisions
+//! - [`config`]: topic and broker settings
+
+pub mod config;
+pub mod ids;
+pub mod metadata;
+pub mod partition;
+pub mod producer_state;
+
+mod rejection;
+
+pub use rejection::Rejection;

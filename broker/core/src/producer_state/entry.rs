@@ -1,0 +1,115 @@
+//! What a partition remembers of one producer.
+
+use super::NO_SEQUENCE;
+use crate::ids::{Offset, ProducerEpoch};
+use crate::partition::{BatchSummary, add_to_sequence};
+
+/// One idempotent producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ProducerEntry {
+    pub(super) epoch: ProducerEpoch,
+    /// The last batches of this epoch, oldest first. At most [`BATCHES_KEPT`].
+    pub(super) batches: Vec<KeptBatch>,
+    /// When the leader last heard of the producer.
+    pub(super) last_seen_ms: i64,
+    /// The timestamp of the last batch, for the snapshot.
+    pub(super) last_timestamp: i64,
+    /// The epoch of the transaction coordinator that wrote the last marker; -1 is none.
+    pub(super) coordinator_epoch: i32,
+    /// First offset of the open transaction.
+    pub(super) transaction_start: Option<Offset>,
+}
+
+/// The sequence numbers and offsets of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeptBatch {
+    pub(super) last_sequence: i32,
+    pub(super) last_offset: Offset,
+    /// The last offset, counted from the first; also for the sequence numbers.
+    pub(super) offset_delta: i32,
+    pub(super) timestamp: i64,
+}
+
+/// Where a batch lies in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedBatch {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// The largest timestamp of its records; its log append time where the topic uses that.
+    pub timestamp: i64,
+}
+
+impl ProducerEntry {
+    pub(super) const fn new(epoch: ProducerEpoch) -> Self {
+        Self {
+            epoch,
+            batches: Vec::new(),
+            last_seen_ms: 0,
+            last_timestamp: -1,
+            coordinator_epoch: -1,
+            transaction_start: None,
+        }
+    }
+
+    pub(super) fn record(&mut self, batch: &BatchSummary, now_ms: i64) {
+        if batch.producer_epoch != self.epoch {
+            self.epoch = batch.producer_epoch;
+            self.batches.clear();
+        }
+        self.last_seen_ms = now_ms;
+        self.last_timestamp = batch.max_timestamp;
+        if batch.control {
+            self.transaction_start = None;
+            return;
+        }
+        if batch.transactional {
+            self.transaction_start.get_or_insert(batch.base_offset);
+        }
+        if self.batches.len() >= BATCHES_KEPT {
+            self.batches.remove(0);
+        }
+        self.batches.push(KeptBatch {
+            last_sequence: batch.last_sequence(),
+            last_offset: batch.last_offset(),
+            offset_delta: batch.last_offset_delta,
+            timestamp: batch.max_timestamp,
+        });
+    }
+
+    /// The kept batch with the very same sequence numbers.
+    pub(super) fn duplicate_of(&self, batch: &BatchSummary) -> Option<AppendedBatch> {
+        if batch.producer_epoch != self.epoch {
+            return None;
+        }
+        let kept = self.batches.iter().find(|kept| {
+            kept.first_sequence() == batch.base_sequence
+                && kept.last_sequence == batch.last_sequence()
+        })?;
+        Some(AppendedBatch {
+            base_offset: kept.last_offset + -i64::from(kept.offset_delta),
+            last_offset: kept.last_offset,
+            timestamp: kept.timestamp,
+        })
+    }
+
+    pub(super) fn last_sequence(&self) -> i32 {
+        self.batches
+            .last()
+            .map_or(NO_SEQUENCE, |batch| batch.last_sequence)
+    }
+
+    pub(super) const fn is_in_transaction(&self) -> bool {
+        self.transaction_start.is_some()
+    }
+}
+
+impl KeptBatch {
+    const fn first_sequence(&self) -> i32 {
+        add_to_sequence(self.last_sequence, self.offset_delta.wrapping_neg())
+    }
+}
+
+/// As many batches as a producer may have in flight with idempotence.
+const BATCHES_KEPT: usize = 5;

@@ -1,0 +1,194 @@
+//! The rules of idempotent producers as sentences.
+
+use super::*;
+use crate::partition::fixture::{batch, idempotent};
+
+/// Producer 7 with these batches of (base sequence, records), from offset 100 on.
+fn after(batches: &[(i32, i32)]) -> ProducerStates {
+    let mut states = ProducerStates::default();
+    let mut offset = 100;
+    for (sequence, records) in batches {
+        let base_offset = Offset(offset);
+        states.replay(
+            &BatchSummary {
+                base_offset,
+                ..idempotent(7, *sequence, *records)
+            },
+            0,
+        );
+        offset += i64::from(*records);
+    }
+    states
+}
+
+fn out_of_order(sequence: i32, last: i32) -> Result<SequenceCheck, ProducerError> {
+    Err(ProducerError::OutOfOrder {
+        producer_id: ProducerId(7),
+        sequence,
+        last,
+    })
+}
+
+fn duplicate(base_offset: i64, last_offset: i64) -> Result<SequenceCheck, ProducerError> {
+    let (base_offset, last_offset) = (Offset(base_offset), Offset(last_offset));
+    Ok(SequenceCheck::Duplicate(AppendedBatch {
+        base_offset,
+        last_offset,
+        timestamp: -1,
+    }))
+}
+
+#[test]
+fn sequence_numbers_follow_each_other() {
+    let in_order = Ok(SequenceCheck::InOrder);
+    let states = after(&[(0, 3), (3, 2)]);
+    for (sequence, records, expected) in [
+        (5, 1, in_order),
+        (6, 1, out_of_order(6, 4)),
+        (3, 2, duplicate(103, 104)),
+        (0, 3, duplicate(100, 102)),
+        (0, 2, out_of_order(0, 4)),
+        (3, 1, out_of_order(3, 4)),
+        (4, 2, out_of_order(4, 4)),
+    ] {
+        assert_eq!(
+            states.check(&idempotent(7, sequence, records)),
+            expected,
+            "{sequence}+{records}"
+        );
+    }
+}
+
+#[test]
+fn after_the_largest_sequence_number_comes_zero() {
+    let states = after(&[(i32::MAX - 1, 2)]);
+    assert_eq!(
+        states.check(&idempotent(7, 0, 1)),
+        Ok(SequenceCheck::InOrder)
+    );
+    assert_eq!(
+        states.check(&idempotent(7, 1, 1)),
+        out_of_order(1, i32::MAX)
+    );
+
+    let across = after(&[(i32::MAX - 1, 4)]);
+    assert_eq!(
+        across.check(&idempotent(7, 2, 1)),
+        Ok(SequenceCheck::InOrder)
+    );
+    assert_eq!(
+        across.check(&idempotent(7, i32::MAX - 1, 4)),
+        duplicate(100, 103)
+    );
+}
+
+#[test]
+fn five_batches_are_remembered() {
+    let states = after(&[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
+    assert_eq!(states.check(&idempotent(7, 1, 1)), duplicate(101, 101));
+    assert_eq!(states.check(&idempotent(7, 0, 1)), out_of_order(0, 5));
+}
+
+#[test]
+fn an_unknown_producer_may_start_with_any_sequence_number() {
+    assert_eq!(
+        ProducerStates::default().check(&idempotent(7, 42, 1)),
+        Ok(SequenceCheck::InOrder)
+    );
+}
+
+#[test]
+fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
+    let mut states = after(&[(0, 3)]);
+    let newer = |sequence| BatchSummary {
+        producer_epoch: ProducerEpoch(1),
+        ..idempotent(7, sequence, 1)
+    };
+    assert_eq!(states.check(&newer(3)), out_of_order(3, -1));
+    assert_eq!(states.check(&newer(0)), Ok(SequenceCheck::InOrder));
+    states.replay(&newer(0), 0);
+    let fenced = states.check(&idempotent(7, 3, 1)).unwrap_err();
+    assert_eq!(fenced.code(), ErrorCode::InvalidProducerEpoch);
+}
+
+#[test]
+fn batches_without_a_producer_id_are_not_remembered() {
+    let mut states = ProducerStates::default();
+    states.replay(&batch(3), 0);
+    assert!(states.is_empty());
+    assert_eq!(states.check(&batch(3)), Ok(SequenceCheck::InOrder));
+}
+
+#[test]
+fn a_silent_producer_is_forgotten_unless_its_transaction_is_open() {
+    let mut states = ProducerStates::default();
+    states.replay(&idempotent(1, 0, 1), 1_000);
+    states.replay(
+        &BatchSummary {
+            transactional: true,
+            ..idempotent(2, 0, 1)
+        },
+        1_000,
+    );
+    states.replay(&idempotent(3, 0, 1), 1_001);
+    states.expire(2_000, 1_000);
+    assert_eq!(
+        states.producers.keys().map(|id| id.0).collect::<Vec<_>>(),
+        [2, 3]
+    );
+}
+
+#[test]
+fn a_producer_of_old_records_is_not_forgotten_early() {
+    let mut states = ProducerStates::default();
+    states.replay(
+        &BatchSummary {
+            max_timestamp: 1,
+            ..idempotent(1, 0, 1)
+        },
+        1_000_000,
+    );
+    states.expire(1_000_001, 1_000);
+    assert_eq!(states.len(), 1);
+}
+
+#[test]
+fn a_snapshot_keeps_the_last_batch_of_each_producer() {
+    let mut states = after(&[(0, 3), (3, 2)]);
+    states.replay(
+        &BatchSummary {
+            transactional: true,
+            base_offset: Offset(105),
+            ..idempotent(8, 0, 1)
+        },
+        0,
+    );
+    let restored = ProducerStates::from_snapshot(&states.to_snapshot(), 50);
+    assert_eq!(restored.check(&idempotent(7, 3, 2)), duplicate(103, 104));
+    assert_eq!(
+        restored.check(&idempotent(7, 5, 1)),
+        Ok(SequenceCheck::InOrder)
+    );
+    assert_eq!(restored.check(&idempotent(7, 0, 3)), out_of_order(0, 4));
+    assert_eq!(restored.first_unstable_offset(), Some(Offset(105)));
+    assert_eq!(restored.to_snapshot(), states.to_snapshot());
+}
+
+#[test]
+fn undo_brings_back_what_was_before() {
+    let mut states = after(&[(0, 3)]);
+    let before = states.clone();
+    let first = states
+        .record(
+            &BatchSummary {
+                transactional: true,
+                ..idempotent(7, 3, 1)
+            },
+            9,
+        )
+        .unwrap();
+    let second = states.record(&idempotent(8, 0, 1), 9).unwrap();
+    states.undo(second);
+    states.undo(first);
+    assert_eq!(states, before);
+}
