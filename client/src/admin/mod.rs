@@ -1,0 +1,25 @@
+//! The admin client: topics, settings, offsets, groups.
+
+mod types;
+
+use crate::client::Client;
+
+pub use crate::admin::types::{
+    ClusterDescription, ConfigChange, ConfigEntry, ConfigOperation, ConfigResource,
+    GroupDescription, GroupListing, ListedOffset, MemberDescription, NewTopic, OffsetSpec,
+    PartitionListing, TopicListing,
+};
+
+/// Administers a cluster. Clones are cheap.
+///
+/// Calls that fail in a way that may pass are made again within the client's `default_api_timeout_ms`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+}

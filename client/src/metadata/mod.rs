@@ -1,0 +1,219 @@
+//! The metadata cache: one picture of the cluster, shared by all that a client does.
+
+mod cluster;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use moldau_protocol::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
+use moldau_protocol::{ApiKey, ErrorCode, KString};
+use tokio::time::Instant;
+
+use crate::backoff::Retry;
+use crate::config::ClientConfig;
+use crate::error::ClientError;
+use crate::transport::{Connection, Purpose, Transport};
+
+pub use crate::metadata::cluster::{
+    BrokerEndpoint, ClusterMetadata, PartitionMetadata, TopicMetadata,
+};
+
+/// The cache. Refreshes are made one at a time; who waits for one shares its result.
+#[derive(Debug)]
+pub(crate) struct MetadataCache {
+    transport: Arc<Transport>,
+    config: Arc<ClientConfig>,
+    current: RwLock<Snapshot>,
+    refreshing: tokio::sync::Mutex<()>,
+    /// Topics in use, with the moment of their last use.
+    wanted: Mutex<HashMap<KString, Instant>>,
+}
+
+/// The cluster as of one refresh.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) cluster: Arc<ClusterMetadata>,
+    /// Counts refreshes; 0 is before the first.
+    pub(crate) version: u64,
+    refreshed_at: Instant,
+}
+
+impl MetadataCache {
+    pub(crate) fn new(transport: Arc<Transport>, config: Arc<ClientConfig>) -> Self {
+        Self {
+            transport,
+            config,
+            current: RwLock::new(Snapshot {
+                cluster: Arc::default(),
+                version: 0,
+                refreshed_at: Instant::now(),
+            }),
+            refreshing: tokio::sync::Mutex::default(),
+            wanted: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn cluster(&self) -> Arc<ClusterMetadata> {
+        self.snapshot().cluster
+    }
+
+    /// Whether the picture is older than `metadata_max_age_ms`.
+    pub(crate) fn is_old(&self) -> bool {
+        let current = self.snapshot();
+        current.version == 0
+            || current.refreshed_at.elapsed()
+                >= Duration::from_millis(self.config.metadata_max_age_ms)
+    }
+
+    /// Notes that topics are in use, so that refreshes include them.
+    pub(crate) fn want<'a>(&self, topics: impl IntoIterator<Item = &'a KString>) {
+        let now = Instant::now();
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        for topic in topics {
+            wanted.insert(topic.detached(), now);
+        }
+    }
+
+    /// Asks again for all topics in use, unless a refresh newer than `seen` is there already.
+    pub(crate) async fn refresh(&self, seen: u64) -> Result<(), ClientError> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        if self.snapshot().version > seen {
+            return Ok(());
+        }
+        let topics = self.wanted_topics();
+        let response = self.ask(Some(&topics), false).await?;
+        self.store(&response);
+        Ok(())
+    }
+
+    /// A topic that must exist; it is waited for until `limit`.
+    ///
+    /// With `create` the broker may create it, if it is so configured.
+    pub(crate) async fn topic(
+        &self,
+        name: &KString,
+        create: bool,
+        limit: Duration,
+    ) -> Result<TopicMetadata, ClientError> {
+        self.want([name]);
+        let mut retry = Retry::new(&self.config, limit);
+        loop {
+            if let Some(topic) = self.cluster().topics.get(name) {
+                return Ok(topic.clone());
+            }
+            let error = match self.ask(Some(std::slice::from_ref(name)), create).await {
+                Ok(response) => {
+                    self.store(&response);
+                    match self.cluster().topic_errors.get(name) {
+                        Some(code) => topic_error(name, *code),
+                        None => continue,
+                    }
+                }
+                Err(error) => error,
+            };
+            match error {
+                ClientError::UnknownTopic { .. } if create => retry.wait(error).await?,
+                error => retry.after(error).await?,
+            }
+        }
+    }
+
+    /// Asks for topics (`None`: all) without the cache.
+    pub(crate) async fn ask(
+        &self,
+        topics: Option<&[KString]>,
+        create: bool,
+    ) -> Result<MetadataResponse, ClientError> {
+        let connection = self.any_connection().await?;
+        let version = connection.version(ApiKey::Metadata)?;
+        let request = MetadataRequest {
+            topics: topics.map(|topics| {
+                topics
+                    .iter()
+                    .map(|name| MetadataRequestTopic {
+                        name: Some(name.clone()),
+                        ..MetadataRequestTopic::default()
+                    })
+                    .collect()
+            }),
+            allow_auto_topic_creation: create || version < 4,
+            ..MetadataRequest::default()
+        };
+        let limit = Duration::from_millis(self.config.request_timeout_ms);
+        let response: MetadataResponse = connection.call(version, request, limit).await?;
+        ClientError::check(response.error_code, || {
+            format!("metadata of {}", connection.address())
+        })?;
+        Ok(response)
+    }
+
+    /// Takes a response into the picture.
+    pub(crate) fn store(&self, response: &MetadataResponse) {
+        let idle = Duration::from_millis(self.config.metadata_max_age_ms.max(60_000));
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.retain(|_, used_at| used_at.elapsed() < idle);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = ClusterMetadata::clone(&current.cluster);
+        cluster.merge(response);
+        cluster.retain(|name| wanted.contains_key(name));
+        *current = Snapshot {
+            cluster: Arc::new(cluster),
+            version: current.version + 1,
+            refreshed_at: Instant::now(),
+        };
+    }
+
+    /// A connection for short requests to whichever broker answers: known ones first, then the bootstrap servers.
+    pub(crate) async fn any_connection(&self) -> Result<Connection, ClientError> {
+        let cluster = self.cluster();
+        let mut addresses: Vec<String> = cluster
+            .brokers
+            .values()
+            .map(BrokerEndpoint::address)
+            .collect();
+        if !addresses.is_empty() {
+            let first = rand::random_range(0..addresses.len());
+            addresses.rotate_left(first);
+        }
+        addresses.extend(self.transport.bootstrap_addresses());
+        let mut failure = None;
+        for address in &addresses {
+            match self.transport.connection(address, Purpose::SHARED).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ClientError::Config {
+            setting: "bootstrap_servers",
+            reason: "it is empty; give at least one `host:port`".to_owned(),
+        }))
+    }
+
+    fn wanted_topics(&self) -> Vec<KString> {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.keys().cloned().collect()
+    }
+}
+
+/// The error of a topic in a metadata response.
+pub(crate) fn topic_error(name: &str, code: ErrorCode) -> ClientError {
+    if matches!(
+        code,
+        ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId
+    ) {
+        return ClientError::UnknownTopic {
+            topic: name.to_owned(),
+        };
+    }
+    ClientError::broker(code.code(), None, format!("topic \"{name}\""))
+}

@@ -1,0 +1,523 @@
+//! The sending task of a producer: takes batches that are ready, sends them to the leaders, reads the answers.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use moldau_protocol::ApiKey;
+use moldau_protocol::messages::ResponseKind;
+use moldau_protocol::messages::init_producer_id::InitProducerIdRequest;
+use moldau_protocol::messages::produce::ProduceResponse;
+use tokio::time::Instant;
+
+use crate::backoff::wait_ms;
+use crate::client::{Client, Target};
+use crate::error::ClientError;
+use crate::metadata::ClusterMetadata;
+use crate::producer::accumulator::{Accumulator, Readiness};
+use crate::producer::batch::{Batch, ProducerId};
+use crate::producer::config::{Acks, ProducerConfig};
+use crate::producer::delivery::Stored;
+use crate::producer::partition::{SendingPartition, Verdict};
+use crate::producer::request::{self, RequestBuilder};
+use crate::transport::{Connection, Purpose};
+
+/// The state of the sending task.
+pub(crate) struct Sender {
+    client: Client,
+    config: Arc<ProducerConfig>,
+    accumulator: Arc<Accumulator>,
+    purpose: Purpose,
+    partitions: HashMap<usize, SendingPartition>,
+    /// Partitions that have something to send.
+    active: BTreeSet<usize>,
+    brokers: HashMap<i32, Broker>,
+    producer_id: Option<ProducerId>,
+    producer_id_not_before: Option<Instant>,
+    is_asking_producer_id: bool,
+    is_refreshing: bool,
+    refresh_not_before: Option<Instant>,
+    /// The partition that comes first in the next request, so that none starves.
+    rotation: usize,
+    events: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>,
+}
+
+#[derive(Debug, Default)]
+struct Broker {
+    connection: Option<Connection>,
+    is_connecting: bool,
+    in_flight: usize,
+}
+
+/// What the task waits for.
+enum Event {
+    Connected(i32, Result<Connection, ClientError>),
+    Answered {
+        broker: i32,
+        batches: Vec<(usize, Batch)>,
+        result: Result<ProduceResponse, ClientError>,
+    },
+    ProducerId(Result<ProducerId, ClientError>),
+    Refreshed,
+}
+
+impl Sender {
+    pub(crate) fn new(
+        client: Client,
+        config: Arc<ProducerConfig>,
+        accumulator: Arc<Accumulator>,
+    ) -> Self {
+        Self {
+            client,
+            config,
+            accumulator,
+            purpose: Purpose::unique(),
+            partitions: HashMap::new(),
+            active: BTreeSet::new(),
+            brokers: HashMap::new(),
+            producer_id: None,
+            producer_id_not_before: None,
+            is_asking_producer_id: false,
+            is_refreshing: false,
+            refresh_not_before: None,
+            rotation: 0,
+            events: FuturesUnordered::new(),
+        }
+    }
+
+    /// Runs until the producer is closed and everything has its outcome.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.take_activated();
+            let wake_at = self.send_all_ready();
+            if self.accumulator.is_closing() && !self.accumulator.has_incomplete() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some(event) = self.events.next(), if !self.events.is_empty() => self.handle(event),
+                () = self.accumulator.wake.notified() => {}
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+            while let Some(Some(event)) = self.events.next().now_or_never() {
+                self.handle(event);
+            }
+        }
+        self.accumulator.close_memory();
+        self.client.transport().forget(self.purpose);
+    }
+
+    fn take_activated(&mut self) {
+        for queue in self.accumulator.take_activated() {
+            self.active.insert(queue.id);
+            self.partitions
+                .entry(queue.id)
+                .or_insert_with(|| SendingPartition::new(queue));
+        }
+    }
+
+    /// Sends what is ready, as far as the brokers may get more. Gives the time to look again.
+    fn send_all_ready(&mut self) -> Instant {
+        let now = Instant::now();
+        let cluster = self.client.cluster_metadata();
+        if self.client.metadata().is_old() && !self.active.is_empty() {
+            self.refresh(now);
+        }
+        loop {
+            let (ready, wake_at) = self.ready(&cluster, now);
+            let mut sent = false;
+            for (broker, partitions) in ready {
+                sent |= self.send_to(broker, &partitions);
+            }
+            if !sent {
+                return wake_at;
+            }
+        }
+    }
+
+    /// The partitions with something to send by broker, and when the next one will be ready.
+    fn ready(
+        &mut self,
+        cluster: &ClusterMetadata,
+        now: Instant,
+    ) -> (BTreeMap<i32, Vec<usize>>, Instant) {
+        let urgent = self.accumulator.is_urgent();
+        let mut ready: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+        let mut wake_at = now + LONGEST_SLEEP;
+        let in_turn: Vec<usize> = self
+            .active
+            .range(self.rotation..)
+            .chain(self.active.range(..self.rotation))
+            .copied()
+            .collect();
+        for id in in_turn {
+            self.expire(id, now);
+            match self.readiness(id, urgent, cluster, now) {
+                Ready::Send(broker) => ready.entry(broker).or_default().push(id),
+                Ready::At(time) => wake_at = wake_at.min(time),
+                Ready::AfterAnswer => {}
+                Ready::Never => {
+                    self.active.remove(&id);
+                }
+            }
+        }
+        (ready, wake_at)
+    }
+
+    fn readiness(
+        &mut self,
+        id: usize,
+        urgent: bool,
+        cluster: &ClusterMetadata,
+        now: Instant,
+    ) -> Ready {
+        let Some(partition) = self.partitions.get(&id) else {
+            return Ready::Never;
+        };
+        if !partition.has_retries() {
+            let linger = Duration::from_millis(self.config.linger_ms);
+            match partition.queue.readiness(linger, urgent, now) {
+                Readiness::Now => {}
+                Readiness::At(time) => return Ready::At(time),
+                Readiness::Empty if partition.queue.deactivate() => return Ready::Never,
+                Readiness::Empty => return Ready::At(now),
+            }
+        }
+        let name = &partition.queue.topic_partition;
+        let Some((broker, _)) = cluster.leader(&name.topic, name.partition) else {
+            self.client.metadata().want([&name.topic]);
+            self.refresh(now);
+            return Ready::At(now + Duration::from_millis(self.config.retry_backoff_ms));
+        };
+        let is_numbered = self.is_idempotent();
+        if is_numbered
+            && (self.producer_id.is_none() || partition.needs_other_than(self.producer_id))
+        {
+            return self.ask_producer_id(now);
+        }
+        if partition.may_send(broker, now) {
+            return Ready::Send(broker);
+        }
+        match partition.not_before.filter(|not_before| *not_before > now) {
+            Some(not_before) => Ready::At(not_before),
+            None => Ready::AfterAnswer,
+        }
+    }
+
+    /// Sends one request to `broker` if it may have one more. Tells whether it did.
+    fn send_to(&mut self, broker: i32, partitions: &[usize]) -> bool {
+        let Some(connection) = self.connection(broker) else {
+            return false;
+        };
+        let mut request = RequestBuilder::default();
+        let mut batches = Vec::new();
+        for id in partitions {
+            if request.size() >= self.config.max_request_size {
+                self.rotation = *id;
+                break;
+            }
+            let Some(partition) = self.partitions.get_mut(id) else {
+                continue;
+            };
+            let producer = self.producer_id;
+            let Some(mut batch) = partition.next_batch(broker, producer) else {
+                continue;
+            };
+            match batch.bytes() {
+                Ok(bytes) => {
+                    request.push(&partition.queue.topic_partition, bytes);
+                    batches.push((*id, batch));
+                }
+                Err(error) => self.settle(*id, batch, Err(error)),
+            }
+        }
+        if batches.is_empty() {
+            return false;
+        }
+        self.begin(broker, &connection, request, batches);
+        true
+    }
+
+    fn begin(
+        &mut self,
+        broker: i32,
+        connection: &Connection,
+        request: RequestBuilder,
+        batches: Vec<(usize, Batch)>,
+    ) {
+        let limit = self
+            .client
+            .request_timeout()
+            .min(Duration::from_millis(self.config.delivery_timeout_ms));
+        let timeout_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        let request = request.build(self.config.acks.code(), timeout_ms);
+        let expects_response = self.config.acks != Acks::None;
+        let pending = connection
+            .version(ApiKey::Produce)
+            .and_then(|version| connection.try_begin(version, request.into(), expects_response));
+        self.brokers.entry(broker).or_default().in_flight += 1;
+        self.events.push(Box::pin(async move {
+            let result = match pending {
+                Ok(pending) => pending.wait(ApiKey::Produce, limit).await,
+                Err(error) => Err(error),
+            };
+            Event::Answered {
+                broker,
+                batches,
+                result: result.and_then(produce_response),
+            }
+        }));
+    }
+
+    /// The connection to `broker` if it is there and may have one more request; starts to connect otherwise.
+    fn connection(&mut self, broker: i32) -> Option<Connection> {
+        let max_in_flight = self.max_in_flight();
+        let state = self.brokers.entry(broker).or_default();
+        if state.in_flight >= max_in_flight || state.is_connecting {
+            return None;
+        }
+        if let Some(connection) = state.connection.as_ref().filter(|known| !known.is_closed()) {
+            return Some(connection.clone());
+        }
+        state.connection = None;
+        if state.in_flight > 0 {
+            // The answers (all of them failures) come first, so that retries keep their order.
+            return None;
+        }
+        state.is_connecting = true;
+        let client = self.client.clone();
+        let purpose = self.purpose;
+        self.events.push(Box::pin(async move {
+            let result = client.broker_connection(broker, purpose).await;
+            Event::Connected(broker, result)
+        }));
+        None
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Connected(broker, result) => self.connected(broker, result),
+            Event::Answered {
+                broker,
+                batches,
+                result,
+            } => self.answered(broker, batches, &result),
+            Event::ProducerId(result) => self.take_producer_id(result),
+            Event::Refreshed => {
+                self.is_refreshing = false;
+                let cluster = self.client.cluster_metadata();
+                for topic in cluster.topics.values() {
+                    if self.accumulator.topic(&topic.name).is_some() {
+                        self.accumulator
+                            .add_topic(&topic.name, topic.partitions.len());
+                    }
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, broker: i32, result: Result<Connection, ClientError>) {
+        let state = self.brokers.entry(broker).or_default();
+        state.is_connecting = false;
+        match result {
+            Ok(connection) => state.connection = Some(connection),
+            Err(error) => {
+                tracing::debug!(broker, %error, "broker cannot be reached");
+                let cluster = self.client.cluster_metadata();
+                for id in &self.active {
+                    let Some(partition) = self.partitions.get_mut(id) else {
+                        continue;
+                    };
+                    let name = &partition.queue.topic_partition;
+                    if cluster
+                        .leader(&name.topic, name.partition)
+                        .is_some_and(|(leader, _)| leader == broker)
+                    {
+                        partition.last_error = Some(error.clone());
+                    }
+                }
+                self.refresh(Instant::now());
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        broker: i32,
+        batches: Vec<(usize, Batch)>,
+        result: &Result<ProduceResponse, ClientError>,
+    ) {
+        if let Some(state) = self.brokers.get_mut(&broker) {
+            state.in_flight = state.in_flight.saturating_sub(1);
+        }
+        for (id, mut batch) in batches {
+            let outcome = match result {
+                Err(error) => Err(error.clone()),
+                Ok(_) if self.config.acks == Acks::None => Ok(Stored {
+                    base_offset: None,
+                    log_append_time: None,
+                }),
+                Ok(response) => self.partitions.get(&id).map_or_else(
+                    || Err(crate::producer::accumulator::CLOSED),
+                    |partition| {
+                        let size = batch.bytes().map_or(0, |bytes| bytes.len());
+                        request::outcome(response, &partition.queue.topic_partition, size)
+                    },
+                ),
+            };
+            self.settle(id, batch, outcome);
+        }
+    }
+
+    /// Ends a batch or puts it back, as its answer demands.
+    fn settle(&mut self, id: usize, batch: Batch, outcome: Result<Stored, ClientError>) {
+        let now = Instant::now();
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            self.accumulator.complete(batch, outcome);
+            return;
+        };
+        let wait = wait_ms(
+            self.config.retry_backoff_ms,
+            self.config.retry_backoff_max_ms,
+            batch.attempts.saturating_sub(1),
+        );
+        let stored = outcome.as_ref().ok().copied().unwrap_or(Stored {
+            base_offset: None,
+            log_append_time: None,
+        });
+        let not_before = now + Duration::from_millis(wait);
+        match partition.answered(batch, outcome.map(drop), not_before) {
+            Verdict::Stored(batch) => self.accumulator.complete(batch, Ok(stored)),
+            Verdict::Failed(batch, error) => self.accumulator.complete(batch, Err(error)),
+            Verdict::Retry => {
+                self.active.insert(id);
+                self.refresh(now);
+            }
+        }
+    }
+
+    /// Ends batches whose delivery time-out has passed.
+    fn expire(&mut self, id: usize, now: Instant) {
+        let limit = self.config.delivery_timeout_ms;
+        let Some(oldest) = now.checked_sub(Duration::from_millis(limit)) else {
+            return;
+        };
+        let Some(partition) = self.partitions.get_mut(&id) else {
+            return;
+        };
+        for batch in partition.take_expired(oldest) {
+            let name = &partition.queue.topic_partition;
+            let operation = match &partition.last_error {
+                Some(error) => format!("delivery to {name} (last error: {error})"),
+                None => format!("delivery to {name}"),
+            };
+            let error = ClientError::Timeout {
+                operation,
+                after_ms: limit,
+            };
+            self.accumulator.complete(batch, Err(error));
+        }
+    }
+
+    fn refresh(&mut self, now: Instant) {
+        if self.is_refreshing || self.refresh_not_before.is_some_and(|time| now < time) {
+            return;
+        }
+        self.is_refreshing = true;
+        self.refresh_not_before = Some(now + Duration::from_millis(self.config.retry_backoff_ms));
+        let client = self.client.clone();
+        self.events.push(Box::pin(async move {
+            let seen = client.metadata().snapshot().version;
+            client.refresh_metadata(seen).await;
+            Event::Refreshed
+        }));
+    }
+
+    fn ask_producer_id(&mut self, now: Instant) -> Ready {
+        if self.is_asking_producer_id {
+            return Ready::AfterAnswer;
+        }
+        if let Some(not_before) = self.producer_id_not_before.filter(|time| *time > now) {
+            return Ready::At(not_before);
+        }
+        self.is_asking_producer_id = true;
+        let client = self.client.clone();
+        self.events.push(Box::pin(async move {
+            Event::ProducerId(new_producer_id(&client).await)
+        }));
+        Ready::AfterAnswer
+    }
+
+    fn take_producer_id(&mut self, result: Result<ProducerId, ClientError>) {
+        self.is_asking_producer_id = false;
+        match result {
+            Ok(producer) => self.producer_id = Some(producer),
+            Err(error) if error.is_retriable() => {
+                tracing::debug!(%error, "no producer id yet, asking again");
+                let wait = Duration::from_millis(self.config.retry_backoff_ms);
+                self.producer_id_not_before = Some(Instant::now() + wait);
+            }
+            Err(error) => {
+                for partition in self.partitions.values_mut() {
+                    for batch in partition.take_all() {
+                        self.accumulator.complete(batch, Err(error.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.config.enable_idempotence && self.config.acks == Acks::All
+    }
+
+    fn max_in_flight(&self) -> usize {
+        let most = if self.is_idempotent() {
+            MAX_IN_FLIGHT_IDEMPOTENT
+        } else {
+            usize::MAX
+        };
+        self.config.max_in_flight.clamp(1, most)
+    }
+}
+
+/// Whether a partition can send.
+enum Ready {
+    /// Now, to this broker.
+    Send(i32),
+    /// Not before this time.
+    At(Instant),
+    /// Not before something under way is answered.
+    AfterAnswer,
+    /// It has nothing to send.
+    Never,
+}
+
+async fn new_producer_id(client: &Client) -> Result<ProducerId, ClientError> {
+    let request = InitProducerIdRequest {
+        transaction_timeout_ms: i32::MAX,
+        ..InitProducerIdRequest::default()
+    };
+    let response = client.request(Target::Any, request).await?;
+    ClientError::check(response.error_code, || "producer id".to_owned())?;
+    Ok(ProducerId {
+        id: response.producer_id,
+        epoch: response.producer_epoch,
+    })
+}
+
+fn produce_response(response: ResponseKind) -> Result<ProduceResponse, ClientError> {
+    ProduceResponse::try_from(response).map_err(|_| {
+        ClientError::protocol("produce response", "it is the answer to another request")
+    })
+}
+
+/// Brokers remember the last five batches of a producer in a partition.
+const MAX_IN_FLIGHT_IDEMPOTENT: usize = 5;
+
+/// The task looks for expired batches at least this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);

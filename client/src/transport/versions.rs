@@ -1,0 +1,87 @@
+//! Which version of each request both sides know.
+
+use std::collections::BTreeMap;
+
+use moldau_protocol::ApiKey;
+use moldau_protocol::messages::api_versions::ApiVersionsResponse;
+
+/// The versions that one broker answers, from its ApiVersions response.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ApiVersions {
+    ranges: BTreeMap<i16, (i16, i16)>,
+}
+
+impl ApiVersions {
+    pub(crate) fn new(response: &ApiVersionsResponse) -> Self {
+        Self {
+            ranges: response
+                .api_keys
+                .iter()
+                .map(|api| (api.api_key, (api.min_version, api.max_version)))
+                .collect(),
+        }
+    }
+
+    /// The highest version that both sides know and that this client makes use of.
+    pub(crate) fn highest(&self, key: ApiKey) -> Option<i16> {
+        let (their_min, their_max) = *self.ranges.get(&(key as i16))?;
+        let ours = key.valid_versions();
+        let max = ours.max.min(their_max).min(highest_in_use(key));
+        (max >= ours.min.max(their_min)).then_some(max)
+    }
+}
+
+/// The highest version that this client makes use of.
+///
+/// Above these, topics are named by their ids, or the version is not stable yet in Kafka.
+const fn highest_in_use(key: ApiKey) -> i16 {
+    match key {
+        ApiKey::Produce | ApiKey::Fetch => 12,
+        ApiKey::OffsetCommit | ApiKey::OffsetFetch => 9,
+        ApiKey::InitProducerId => 5,
+        _ => i16::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moldau_protocol::messages::api_versions::ApiVersion;
+
+    use super::*;
+
+    fn broker(key: ApiKey, min_version: i16, max_version: i16) -> ApiVersions {
+        ApiVersions::new(&ApiVersionsResponse {
+            api_keys: vec![ApiVersion {
+                api_key: key as i16,
+                min_version,
+                max_version,
+                ..ApiVersion::default()
+            }],
+            ..ApiVersionsResponse::default()
+        })
+    }
+
+    #[test]
+    fn the_highest_common_version_is_chosen() {
+        let older = broker(ApiKey::Metadata, 0, 7);
+        assert_eq!(older.highest(ApiKey::Metadata), Some(7));
+        assert_eq!(older.highest(ApiKey::Fetch), None);
+        let newer = broker(ApiKey::Metadata, 0, 99);
+        assert_eq!(
+            newer.highest(ApiKey::Metadata),
+            Some(ApiKey::Metadata.valid_versions().max)
+        );
+        assert_eq!(
+            broker(ApiKey::Metadata, 98, 99).highest(ApiKey::Metadata),
+            None
+        );
+    }
+
+    #[test]
+    fn versions_with_topic_ids_are_left_alone() {
+        assert_eq!(
+            broker(ApiKey::Fetch, 4, 18).highest(ApiKey::Fetch),
+            Some(12)
+        );
+    }
+}
