@@ -37,7 +37,8 @@ pub enum DispatchError {
 }
 
 /// The future of a response.
-pub type Dispatched<'a> = Pin<Box<dyn Future<Output = Result<ResponseKind, DispatchError>> + Send + 'a>>;
+pub type Dispatched<'a> =
+    Pin<Box<dyn Future<Output = Result<ResponseKind, DispatchError>> + Send + 'a>>;
 
 /// A broker in the same process: typed requests in, typed responses out, no bytes between.
 ///
@@ -46,5 +47,10 @@ pub type Dispatched<'a> = Pin<Box<dyn Future<Output = Result<ResponseKind, Dispa
 pub trait Dispatcher: Send + Sync + 'static {
     /// Handles one request. Requests of one client are answered in the order of the calls only if
     /// the client waits for each.
-    fn dispatch(&self, client: &ClientContext, version: i16, request: RequestKind) -> Dispatched<'_>;
+    fn dispatch(
+        &self,
+        client: &ClientContext,
+        version: i16,
+        request: RequestKind,
+    ) -> Dispatched<'_>;
 }

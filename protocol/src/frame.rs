@@ -91,20 +91,37 @@ impl FrameError {
 /// # Errors
 /// The API or its version is unknown, or the bytes are malformed.
 pub fn parse_request(frame: Bytes) -> Result<(RequestHeader, RequestKind), FrameError> {
-    let fixed: [u8; 8] = *frame.first_chunk().ok_or(FrameError::TooShort { length: frame.len() })?;
+    let fixed: [u8; 8] = *frame.first_chunk().ok_or(FrameError::TooShort {
+        length: frame.len(),
+    })?;
     let [key_high, key_low, version_high, version_low, id @ ..] = fixed;
     let api_key = i16::from_be_bytes([key_high, key_low]);
     let api_version = i16::from_be_bytes([version_high, version_low]);
     let correlation_id = i32::from_be_bytes(id);
-    let key = ApiKey::from_i16(api_key).ok_or(FrameError::UnknownApi { api_key, api_version, correlation_id })?;
+    let key = ApiKey::from_i16(api_key).ok_or(FrameError::UnknownApi {
+        api_key,
+        api_version,
+        correlation_id,
+    })?;
     let valid = key.valid_versions();
     if !valid.contains(api_version) {
-        return Err(FrameError::UnsupportedVersion { api_key: key, api_version, valid, correlation_id });
+        return Err(FrameError::UnsupportedVersion {
+            api_key: key,
+            api_version,
+            valid,
+            correlation_id,
+        });
     }
     let mut input = Decoder::new(frame);
     let request = read_request(&mut input, key, api_version);
     let position = input.position();
-    request.map_err(|source| FrameError::Malformed { api_key: key, api_version, correlation_id, position, source })
+    request.map_err(|source| FrameError::Malformed {
+        api_key: key,
+        api_version,
+        correlation_id,
+        position,
+        source,
+    })
 }
 
 fn read_request(
@@ -126,11 +143,17 @@ fn read_request(
 ///
 /// # Errors
 /// The request is of another API than the header, or the version cannot carry it.
-pub fn encode_request(header: &RequestHeader, request: &RequestKind) -> Result<EncodedFrame, EncodeError> {
+pub fn encode_request(
+    header: &RequestHeader,
+    request: &RequestKind,
+) -> Result<EncodedFrame, EncodeError> {
     let key = request.api_key();
     if header.api_key != key as i16 {
         let key = ApiKey::from_i16(header.api_key).map_or("an unknown API", ApiKey::name);
-        return Err(EncodeError::WrongApi { key, message: request.api_key().name() });
+        return Err(EncodeError::WrongApi {
+            key,
+            message: request.api_key().name(),
+        });
     }
     let mut output = start();
     let wire = messages::RequestHeader {
@@ -156,10 +179,16 @@ pub fn encode_response(
     response: &ResponseKind,
 ) -> Result<EncodedFrame, EncodeError> {
     if response.api_key() != key {
-        return Err(EncodeError::WrongApi { key: key.name(), message: response.api_key().name() });
+        return Err(EncodeError::WrongApi {
+            key: key.name(),
+            message: response.api_key().name(),
+        });
     }
     let mut output = start();
-    let header = messages::ResponseHeader { correlation_id, ..Default::default() };
+    let header = messages::ResponseHeader {
+        correlation_id,
+        ..Default::default()
+    };
     header.encode(&mut output, key.response_header_version(version))?;
     response.encode(&mut output, version)?;
     output.finish_with_length()
@@ -169,10 +198,18 @@ pub fn encode_response(
 ///
 /// # Errors
 /// The bytes are malformed, or the API has no such version.
-pub fn decode_response(key: ApiKey, version: i16, frame: Bytes) -> Result<(i32, ResponseKind), DecodeError> {
+pub fn decode_response(
+    key: ApiKey,
+    version: i16,
+    frame: Bytes,
+) -> Result<(i32, ResponseKind), DecodeError> {
     let mut input = Decoder::new(frame);
-    let header = messages::ResponseHeader::decode(&mut input, key.response_header_version(version))?;
-    Ok((header.correlation_id, ResponseKind::decode(key, version, &mut input)?))
+    let header =
+        messages::ResponseHeader::decode(&mut input, key.response_header_version(version))?;
+    Ok((
+        header.correlation_id,
+        ResponseKind::decode(key, version, &mut input)?,
+    ))
 }
 
 impl ApiKey {
@@ -192,7 +229,8 @@ impl ApiKey {
     /// Whether the version uses compact lengths and tagged fields (KIP-482).
     #[must_use]
     pub fn is_flexible(self, version: i16) -> bool {
-        self.first_flexible_version().is_some_and(|first| version >= first)
+        self.first_flexible_version()
+            .is_some_and(|first| version >= first)
     }
 
     /// All APIs, by ascending key.

@@ -8,7 +8,9 @@ use crate::messages::{ApiKey, RequestKind, ResponseKind};
 use crate::primitives::{Decoder, Encoder};
 
 /// A message of the protocol, in all its versions.
-pub trait Message: Sized + Clone + std::fmt::Debug + Default + PartialEq + Send + Sync + 'static {
+pub trait Message:
+    Sized + Clone + std::fmt::Debug + Default + PartialEq + Send + Sync + 'static
+{
     /// The schema's name.
     const NAME: &'static str;
 
@@ -112,7 +114,10 @@ pub trait RecordKey: Message {
         let mut input = Decoder::new(bytes);
         let actual = input.i16()?;
         if actual != Self::RECORD_TYPE {
-            return Err(DecodeError::UnexpectedRecordType { expected: Self::RECORD_TYPE, actual });
+            return Err(DecodeError::UnexpectedRecordType {
+                expected: Self::RECORD_TYPE,
+                actual,
+            });
         }
         Self::decode(&mut input, Self::VERSIONS.max)
     }
@@ -136,7 +141,10 @@ pub struct UnexpectedResponse {
 
 impl UnexpectedResponse {
     pub(crate) const fn new(expected: ApiKey, response: &ResponseKind) -> Self {
-        Self { expected, actual: response.api_key() }
+        Self {
+            expected,
+            actual: response.api_key(),
+        }
     }
 }
 
@@ -148,14 +156,22 @@ pub(crate) fn check_decode<M: Message>(version: i16) -> Result<(), DecodeError> 
     if M::VERSIONS.contains(version) {
         return Ok(());
     }
-    Err(DecodeError::UnsupportedVersion { message: M::NAME, version, valid: M::VERSIONS })
+    Err(DecodeError::UnsupportedVersion {
+        message: M::NAME,
+        version,
+        valid: M::VERSIONS,
+    })
 }
 
 pub(crate) fn check_encode<M: Message>(version: i16) -> Result<(), EncodeError> {
     if M::VERSIONS.contains(version) {
         return Ok(());
     }
-    Err(EncodeError::UnsupportedVersion { message: M::NAME, version, valid: M::VERSIONS })
+    Err(EncodeError::UnsupportedVersion {
+        message: M::NAME,
+        version,
+        valid: M::VERSIONS,
+    })
 }
 
 #[cold]
@@ -163,6 +179,10 @@ pub(crate) const fn unsupported(field: &'static str, version: i16) -> EncodeErro
     EncodeError::UnsupportedField { field, version }
 }
 
-pub(crate) fn required<'a, T>(value: Option<&'a T>, field: &'static str, version: i16) -> Result<&'a T, EncodeError> {
+pub(crate) fn required<'a, T>(
+    value: Option<&'a T>,
+    field: &'static str,
+    version: i16,
+) -> Result<&'a T, EncodeError> {
     value.ok_or(EncodeError::UnexpectedNull { field, version })
 }

@@ -37,6 +37,27 @@ pub struct BatchHeader {
     pub record_count: i32,
 }
 
+/// Sets the idempotent producer of a batch in place, as a producer does that retries with a new id.
+///
+/// # Errors
+/// The bytes do not begin with a batch.
+pub fn set_producer(
+    batch: &mut [u8],
+    producer_id: i64,
+    producer_epoch: i16,
+    base_sequence: i32,
+) -> Result<(), BatchError> {
+    BatchHeader::read(batch)?;
+    let available = batch.len();
+    let incomplete = BatchError::Incomplete {
+        needed: BATCH_HEADER_SIZE,
+        available,
+    };
+    let header = batch.first_chunk_mut().ok_or(incomplete)?;
+    BatchHeader::patch_producer(header, producer_id, producer_epoch, base_sequence);
+    Ok(())
+}
+
 /// Who sets the timestamps of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum TimestampType {
@@ -177,15 +198,36 @@ impl BatchHeader {
         header[LEADER_EPOCH_AT..MAGIC_AT].copy_from_slice(&leader_epoch.to_be_bytes());
     }
 
-    /// Makes `max_timestamp` the time of append of a whole batch and corrects the checksum.
-    ///
-    /// The checksum must be right before. The records are not needed: the new checksum is the old
-    /// one plus the change of the header, moved along by the length of the records.
+    /// Makes `max_timestamp` the time of append of a whole batch and corrects the checksum, which
+    /// must be right before. The records are not needed.
     pub fn patch_log_append_time(header: &mut [u8; BATCH_HEADER_SIZE], max_timestamp: i64) {
+        Self::patch_covered(header, |values| {
+            values.attributes |= LOG_APPEND_TIME;
+            values.max_timestamp = max_timestamp;
+        });
+    }
+
+    /// Sets the idempotent producer and the first sequence number and corrects the checksum, which
+    /// must be right before. The records are not needed.
+    pub fn patch_producer(
+        header: &mut [u8; BATCH_HEADER_SIZE],
+        producer_id: i64,
+        producer_epoch: i16,
+        base_sequence: i32,
+    ) {
+        Self::patch_covered(header, |values| {
+            values.producer_id = producer_id;
+            values.producer_epoch = producer_epoch;
+            values.base_sequence = base_sequence;
+        });
+    }
+
+    /// Changes values that the checksum covers. The new checksum is the old one plus the change of
+    /// the header, moved along by the length of the records.
+    fn patch_covered(header: &mut [u8; BATCH_HEADER_SIZE], change: impl FnOnce(&mut Self)) {
         let mut values = Self::read_unchecked(header);
         let before = crc32c::crc32c(&header[CRC_COVERS_FROM..]);
-        values.attributes |= LOG_APPEND_TIME;
-        values.max_timestamp = max_timestamp;
+        change(&mut values);
         *header = values.write();
         let after = crc32c::crc32c(&header[CRC_COVERS_FROM..]);
         let records = values.size_in_bytes().saturating_sub(BATCH_HEADER_SIZE);

@@ -33,7 +33,7 @@ mod view;
 pub use builder::RecordBatchBuilder;
 pub use control::{ControlRecordType, EndTransactionMarker};
 pub use error::BatchError;
-pub use header::{BATCH_HEADER_SIZE, BatchHeader, TimestampType};
+pub use header::{BATCH_HEADER_SIZE, BatchHeader, TimestampType, set_producer};
 pub use iter::BatchIter;
 pub use record::{Record, RecordHeader, RecordIter};
 pub use view::RecordBatch;
