@@ -154,7 +154,6 @@ fn kind(apis: &[Api], side: &str, noun: &str) -> String {
          use crate::primitives::{{Decoder, Encoder}};\n\n\
          use super::{{ApiKey, {}}};\n\n\
          /// One {noun} of any API.\n#[derive(Clone, Debug, PartialEq)]\n\
-         #[expect(clippy::large_enum_variant, reason = \"a {noun} is moved a few times; a box would cost every one an allocation\")]\n\
          pub enum {side}Kind {{\n",
         names.join(", ")
     );

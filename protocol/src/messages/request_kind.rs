@@ -38,10 +38,6 @@ use super::{
 
 /// One request of any API.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request is moved a few times; a box would cost every one an allocation"
-)]
 pub enum RequestKind {
     /// A [`ProduceRequest`].
     Produce(ProduceRequest),

@@ -39,10 +39,6 @@ use super::{
 
 /// One response of any API.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a response is moved a few times; a box would cost every one an allocation"
-)]
 pub enum ResponseKind {
     /// A [`ProduceResponse`].
     Produce(ProduceResponse),

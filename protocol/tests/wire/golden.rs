@@ -25,6 +25,7 @@ pub(crate) enum Side {
 
 /// A request or a response.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a test has few of them")]
 pub(crate) enum Decoded {
     Request(RequestKind),
     Response(ResponseKind),

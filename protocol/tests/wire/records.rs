@@ -17,7 +17,6 @@ fn keys_of_committed_offsets_are_kafkas_bytes() {
         group: "g".into(),
         topic: "orders".into(),
         partition: 3,
-        ..Default::default()
     };
     let bytes = key.encode_key().expect("short strings");
     assert_eq!(
