@@ -19,7 +19,10 @@ impl FieldPath {
         if parts.iter().any(|part| part.trim().is_empty()) {
             return Err(format!("`{text}` is no field name"));
         }
-        Ok(Self { whole: text.to_owned(), parts })
+        Ok(Self {
+            whole: text.to_owned(),
+            parts,
+        })
     }
 
     /// The value of the field; `None` when it is not there.
@@ -27,10 +30,12 @@ impl FieldPath {
         if let Some(found) = value.get(&self.whole) {
             return Some(found);
         }
-        self.parts.iter().try_fold(value, |value, part| match value {
-            Value::Array(items) => items.get(part.parse::<usize>().ok()?),
-            _ => value.get(part),
-        })
+        self.parts
+            .iter()
+            .try_fold(value, |value, part| match value {
+                Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+                _ => value.get(part),
+            })
     }
 
     /// The field, to be changed.
@@ -38,7 +43,9 @@ impl FieldPath {
         if value.get(&self.whole).is_some() {
             return value.get_mut(&self.whole);
         }
-        self.parts.iter().try_fold(value, |value, part| value.get_mut(part))
+        self.parts
+            .iter()
+            .try_fold(value, |value, part| value.get_mut(part))
     }
 
     /// Takes the field out; the order of the others stays.
@@ -47,7 +54,9 @@ impl FieldPath {
             return Some(found);
         }
         let (last, parents) = self.parts.split_last()?;
-        let parent = parents.iter().try_fold(value, |value, part| value.get_mut(part))?;
+        let parent = parents
+            .iter()
+            .try_fold(value, |value, part| value.get_mut(part))?;
         parent.as_object_mut()?.shift_remove(last)
     }
 
@@ -55,12 +64,20 @@ impl FieldPath {
     /// already and no object.
     pub(crate) fn set(&self, value: &mut Value, new: Value) -> bool {
         let mut here = value;
-        let Some((last, parents)) = self.parts.split_last() else { return false };
+        let Some((last, parents)) = self.parts.split_last() else {
+            return false;
+        };
         for part in parents {
-            let Some(object) = here.as_object_mut() else { return false };
-            here = object.entry(part.as_str()).or_insert_with(|| Value::Object(Map::new()));
+            let Some(object) = here.as_object_mut() else {
+                return false;
+            };
+            here = object
+                .entry(part.as_str())
+                .or_insert_with(|| Value::Object(Map::new()));
         }
-        let Some(object) = here.as_object_mut() else { return false };
+        let Some(object) = here.as_object_mut() else {
+            return false;
+        };
         object.insert(last.clone(), new);
         true
     }

@@ -30,7 +30,10 @@ impl ConnectRecord {
     pub(crate) fn of(value: Value) -> Self {
         Self {
             topic: KString::from("topic"),
-            position: Some(RecordPosition { partition: 2, offset: 7 }),
+            position: Some(RecordPosition {
+                partition: 2,
+                offset: 7,
+            }),
             timestamp: 1_000,
             key: Some(Bytes::from_static(b"the key")),
             value,

@@ -80,14 +80,23 @@ mod tests {
     use super::*;
 
     fn render(template: &str) -> Option<String> {
-        let record = ConnectRecord::of(json!({"id": 7, "name": "a b", "none": null, "in": {"x": true}}));
-        Template::parse(template).expect("a template").render(&record)
+        let record =
+            ConnectRecord::of(json!({"id": 7, "name": "a b", "none": null, "in": {"x": true}}));
+        Template::parse(template)
+            .expect("a template")
+            .render(&record)
     }
 
     #[test]
     fn fields_are_written_as_plain_text() {
-        assert_eq!(render("${value.name}-${value.id}").as_deref(), Some("a b-7"));
-        assert_eq!(render("${topic}/${value.in.x}").as_deref(), Some("topic/true"));
+        assert_eq!(
+            render("${value.name}-${value.id}").as_deref(),
+            Some("a b-7")
+        );
+        assert_eq!(
+            render("${topic}/${value.in.x}").as_deref(),
+            Some("topic/true")
+        );
         assert_eq!(render("fixed").as_deref(), Some("fixed"));
     }
 

@@ -56,10 +56,12 @@ fn scalar<'r>(operand: &'r Operand, record: &'r ConnectRecord) -> Scalar<'r> {
         Operand::Key(path) => key_scalar(path.as_ref(), record),
         Operand::Header(name) => header_scalar(name, record),
         Operand::Topic => Scalar::Text(Cow::Borrowed(&record.topic)),
-        Operand::Partition => {
-            record.position.map_or(Scalar::Null, |p| Scalar::Integer(i64::from(p.partition)))
-        }
-        Operand::Offset => record.position.map_or(Scalar::Null, |p| Scalar::Integer(p.offset)),
+        Operand::Partition => record
+            .position
+            .map_or(Scalar::Null, |p| Scalar::Integer(i64::from(p.partition))),
+        Operand::Offset => record
+            .position
+            .map_or(Scalar::Null, |p| Scalar::Integer(p.offset)),
         Operand::Timestamp => Scalar::Integer(record.timestamp),
         Operand::Literal(literal) => literal_scalar(literal),
     }
@@ -83,9 +85,15 @@ fn key_scalar<'r>(
     path: Option<&crate::field_path::FieldPath>,
     record: &'r ConnectRecord,
 ) -> Scalar<'r> {
-    let Some(key) = &record.key else { return Scalar::Null };
-    let Some(path) = path else { return Scalar::Text(String::from_utf8_lossy(key)) };
-    let Ok(json) = serde_json::from_slice::<Value>(key) else { return Scalar::Null };
+    let Some(key) = &record.key else {
+        return Scalar::Null;
+    };
+    let Some(path) = path else {
+        return Scalar::Text(String::from_utf8_lossy(key));
+    };
+    let Ok(json) = serde_json::from_slice::<Value>(key) else {
+        return Scalar::Null;
+    };
     match path.find(&json).map_or(Scalar::Null, json_scalar) {
         Scalar::Null => Scalar::Null,
         Scalar::Bool(value) => Scalar::Bool(value),
@@ -97,7 +105,11 @@ fn key_scalar<'r>(
 
 /// Kafka allows a header name to repeat; the last one counts, as in Kafka's `lastHeader`.
 fn header_scalar<'r>(name: &str, record: &'r ConnectRecord) -> Scalar<'r> {
-    let header = record.headers.iter().rev().find(|header| &*header.key == name);
+    let header = record
+        .headers
+        .iter()
+        .rev()
+        .find(|header| &*header.key == name);
     match header.and_then(|header| header.value.as_ref()) {
         Some(value) => Scalar::Text(String::from_utf8_lossy(value)),
         None => Scalar::Null,
@@ -144,7 +156,10 @@ fn ordering(left: &Scalar<'_>, right: &Scalar<'_>) -> Option<Ordering> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "integers beyond 2^53 compare as doubles with doubles")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "integers beyond 2^53 compare as doubles with doubles"
+)]
 fn number(scalar: &Scalar<'_>) -> Option<f64> {
     match scalar {
         Scalar::Integer(value) => Some(*value as f64),
@@ -195,5 +210,7 @@ fn like(text: &[char], pattern: &[LikePart]) -> bool {
             },
         }
     }
-    pattern[at_pattern..].iter().all(|part| *part == LikePart::AnyText)
+    pattern[at_pattern..]
+        .iter()
+        .all(|part| *part == LikePart::AnyText)
 }

@@ -24,7 +24,10 @@ pub(super) enum TokenKind {
 /// # Errors
 /// When a character or literal makes no sense.
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ConditionError> {
-    let mut lexer = Lexer { characters: text.chars().collect(), at: 0 };
+    let mut lexer = Lexer {
+        characters: text.chars().collect(),
+        at: 0,
+    };
     let mut tokens = Vec::new();
     while let Some(token) = lexer.next_token()? {
         tokens.push(token);
@@ -59,7 +62,9 @@ impl Lexer {
     fn next_token(&mut self) -> Result<Option<Token>, ConditionError> {
         self.take_while(char::is_whitespace);
         let column = self.at;
-        let Some(first) = self.peek() else { return Ok(None) };
+        let Some(first) = self.peek() else {
+            return Ok(None);
+        };
         let kind = match first {
             '\'' => self.quoted('\'', column).map(TokenKind::Text)?,
             '0'..='9' | '-' | '+' => self.number(column)?,
@@ -104,7 +109,10 @@ impl Lexer {
         written
             .parse()
             .map(TokenKind::Number)
-            .map_err(|_| ConditionError { message: format!("`{written}` is no number"), column })
+            .map_err(|_| ConditionError {
+                message: format!("`{written}` is no number"),
+                column,
+            })
     }
 
     /// A name such as `value.a.b`; parts in backquotes may hold any character but a dot.

@@ -10,7 +10,12 @@ const MAX_DEPTH: usize = 64;
 /// # Errors
 /// When the tokens are no condition; `end` is the column behind the last one.
 pub(super) fn parse(tokens: &[Token], end: usize) -> Result<Expression, ConditionError> {
-    let mut parser = Parser { tokens, at: 0, end, depth: 0 };
+    let mut parser = Parser {
+        tokens,
+        at: 0,
+        end,
+        depth: 0,
+    };
     let root = parser.condition()?;
     match parser.peek() {
         None => Ok(root),
@@ -31,12 +36,19 @@ impl<'t> Parser<'t> {
     }
 
     fn error(&self, message: impl Into<String>) -> ConditionError {
-        let column = self.tokens.get(self.at).map_or(self.end, |token| token.column);
-        ConditionError { message: message.into(), column }
+        let column = self
+            .tokens
+            .get(self.at)
+            .map_or(self.end, |token| token.column);
+        ConditionError {
+            message: message.into(),
+            column,
+        }
     }
 
     fn take_keyword(&mut self, keyword: &str) -> bool {
-        let found = matches!(self.peek(), Some(TokenKind::Word(w)) if w.eq_ignore_ascii_case(keyword));
+        let found =
+            matches!(self.peek(), Some(TokenKind::Word(w)) if w.eq_ignore_ascii_case(keyword));
         self.at += usize::from(found);
         found
     }
@@ -48,7 +60,11 @@ impl<'t> Parser<'t> {
     }
 
     fn expect(&mut self, kind: &TokenKind, what: &str) -> Result<(), ConditionError> {
-        if self.take(kind) { Ok(()) } else { Err(self.error(format!("expected {what}"))) }
+        if self.take(kind) {
+            Ok(())
+        } else {
+            Err(self.error(format!("expected {what}")))
+        }
     }
 
     fn condition(&mut self) -> Result<Expression, ConditionError> {
@@ -113,9 +129,7 @@ impl<'t> Parser<'t> {
 
     fn operand(&mut self) -> Result<Operand, ConditionError> {
         let operand = match self.peek() {
-            Some(TokenKind::Word(word)) => {
-                named(word).map_err(|message| self.error(message))?
-            }
+            Some(TokenKind::Word(word)) => named(word).map_err(|message| self.error(message))?,
             Some(TokenKind::Number(number)) => Operand::Literal(Literal::Number(*number)),
             Some(TokenKind::Text(text)) => Operand::Literal(Literal::Text(text.clone())),
             _ => return Err(self.error("expected a field, a text or a number")),
@@ -158,7 +172,11 @@ impl<'t> Parser<'t> {
 }
 
 fn negate(negated: bool, expression: Expression) -> Expression {
-    if negated { Expression::Not(Box::new(expression)) } else { expression }
+    if negated {
+        Expression::Not(Box::new(expression))
+    } else {
+        expression
+    }
 }
 
 fn named(word: &str) -> Result<Operand, String> {
@@ -178,6 +196,10 @@ fn named(word: &str) -> Result<Operand, String> {
         ("true", None) => Operand::Literal(Literal::Bool(true)),
         ("false", None) => Operand::Literal(Literal::Bool(false)),
         ("null", None) => Operand::Literal(Literal::Null),
-        _ => return Err(format!("unknown name `{word}`, did you mean `value.{word}`?")),
+        _ => {
+            return Err(format!(
+                "unknown name `{word}`, did you mean `value.{word}`?"
+            ));
+        }
     })
 }

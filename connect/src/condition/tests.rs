@@ -14,7 +14,10 @@ fn record() -> ConnectRecord {
     record.key = Some(Bytes::from_static(br#"{"id": 9}"#));
     for value in ["first", "last"] {
         let value = Some(Bytes::from_static(value.as_bytes()));
-        record.headers.push(RecordHeader { key: KString::from("origin"), value });
+        record.headers.push(RecordHeader {
+            key: KString::from("origin"),
+            value,
+        });
     }
     record
 }
@@ -33,7 +36,10 @@ fn fails(text: &str) {
 
 #[track_caller]
 fn wrong(text: &str, message: &str, column: usize) {
-    let expected = ConditionError { message: message.to_owned(), column };
+    let expected = ConditionError {
+        message: message.to_owned(),
+        column,
+    };
     assert_eq!(Condition::parse(text), Err(expected));
 }
 
@@ -101,10 +107,18 @@ fn key_headers_and_the_place_of_the_record() {
 
 #[test]
 fn mistakes_say_what_is_expected_and_where() {
-    wrong("level = 1", "unknown name `level`, did you mean `value.level`?", 0);
+    wrong(
+        "level = 1",
+        "unknown name `level`, did you mean `value.level`?",
+        0,
+    );
     wrong("value.a = ", "expected a field, a text or a number", 10);
     wrong("value.a == 1 value.b", "expected AND, OR or the end", 13);
-    wrong("value.a = \"x\"", "texts stand in single quotes: 'text'", 10);
+    wrong(
+        "value.a = \"x\"",
+        "texts stand in single quotes: 'text'",
+        10,
+    );
     wrong("value.a = 'x", "the closing ' is missing", 10);
     wrong("value.a IS 5", "expected NULL or NOT NULL", 11);
     wrong("value.a IN (value.b)", "expected a text or a number", 12);

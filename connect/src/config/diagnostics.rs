@@ -38,6 +38,28 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
+    /// Mistakes that someone else found in `text`, for example in its SQL.
+    ///
+    /// `items` must not be empty; they are put in the order of their lines.
+    #[must_use]
+    pub fn new(text: &str, origin: &str, mut items: Vec<Diagnostic>) -> Self {
+        items.sort_by_key(|item| (item.line, item.column));
+        let all: Vec<&str> = text.lines().collect();
+        let line_of = |item: &Diagnostic| {
+            let index = item.line.checked_sub(1)?;
+            all.get(index).map(|line| line.trim_end().to_owned())
+        };
+        let lines = items
+            .iter()
+            .map(|item| line_of(item).unwrap_or_default())
+            .collect();
+        Self {
+            origin: origin.to_owned(),
+            items,
+            lines,
+        }
+    }
+
     /// The mistakes, in the order of their lines.
     #[must_use]
     pub fn items(&self) -> &[Diagnostic] {
@@ -54,16 +76,27 @@ impl Diagnostics {
         writeln!(out, "error: {}", item.message)?;
         if item.line == 0 {
             writeln!(out, "  ┌─ {}", self.origin)?;
-            return item.hint.iter().try_for_each(|hint| writeln!(out, "  = {hint}"));
+            return item
+                .hint
+                .iter()
+                .try_for_each(|hint| writeln!(out, "  = {hint}"));
         }
         let number = item.line.to_string();
         let margin = " ".repeat(number.len());
-        writeln!(out, "{margin} ┌─ {}:{}:{}", self.origin, item.line, item.column)?;
+        writeln!(
+            out,
+            "{margin} ┌─ {}:{}:{}",
+            self.origin, item.line, item.column
+        )?;
         writeln!(out, "{number} │ {}", source.replace('\t', " "))?;
         let indent = " ".repeat(item.column.saturating_sub(1));
         let marks = "^".repeat(item.length.max(1));
         let hint = item.hint.as_deref().unwrap_or_default();
-        writeln!(out, "{}", format!("{margin} │ {indent}{marks} {hint}").trim_end())
+        writeln!(
+            out,
+            "{}",
+            format!("{margin} │ {indent}{marks} {hint}").trim_end()
+        )
     }
 }
 
@@ -91,7 +124,11 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(text: &'a str, origin: &'a str) -> Self {
-        Self { origin, text, items: Vec::new() }
+        Self {
+            origin,
+            text,
+            items: Vec::new(),
+        }
     }
 
     /// Adds a mistake at `place`.
@@ -128,17 +165,10 @@ impl<'a> Report<'a> {
     }
 
     /// `Ok` when nothing was reported.
-    pub(crate) fn finish(mut self) -> Result<(), Diagnostics> {
+    pub(crate) fn finish(self) -> Result<(), Diagnostics> {
         if self.items.is_empty() {
             return Ok(());
         }
-        self.items.sort_by_key(|item| (item.line, item.column));
-        let all: Vec<&str> = self.text.lines().collect();
-        let line_of = |item: &Diagnostic| {
-            let index = item.line.checked_sub(1)?;
-            all.get(index).map(|line| line.trim_end().to_owned())
-        };
-        let lines = self.items.iter().map(|item| line_of(item).unwrap_or_default()).collect();
-        Err(Diagnostics { origin: self.origin.to_owned(), items: self.items, lines })
+        Err(Diagnostics::new(self.text, self.origin, self.items))
     }
 }

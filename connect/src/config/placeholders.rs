@@ -29,13 +29,19 @@ impl ParseContext {
     /// Looks values up; `data_dir` replaces `${data_dir}`.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), lookup: Lookup::Resolve }
+        Self {
+            data_dir: data_dir.into(),
+            lookup: Lookup::Resolve,
+        }
     }
 
     /// For checking a document away from the place where it will run.
     #[must_use]
     pub fn check_only() -> Self {
-        Self { data_dir: PathBuf::from("moldau-data"), lookup: Lookup::CheckOnly }
+        Self {
+            data_dir: PathBuf::from("moldau-data"),
+            lookup: Lookup::CheckOnly,
+        }
     }
 
     /// Replaces the placeholders in `text`; what came from outside is noted in `redactor`.
@@ -53,7 +59,10 @@ impl ParseContext {
             let (before, placeholder) = rest.split_at(start);
             resolved.push_str(before);
             let Some(end) = placeholder.find('}') else {
-                return Err((format!("`{placeholder}` has no closing brace"), HINT.to_owned()));
+                return Err((
+                    format!("`{placeholder}` has no closing brace"),
+                    HINT.to_owned(),
+                ));
             };
             let name = &placeholder[2..end];
             resolved.push_str(&self.value_of(name, redactor)?);
@@ -74,7 +83,10 @@ impl ParseContext {
             }
             Some(("env", variable)) => std::env::var(variable).map_err(|_| {
                 let message = format!("the environment variable {variable} is not set");
-                (message, format!("set it before the start: export {variable}=.."))
+                (
+                    message,
+                    format!("set it before the start: export {variable}=.."),
+                )
             })?,
             Some(("file", path)) => std::fs::read_to_string(path)
                 .map(|content| content.trim_end_matches(['\r', '\n']).to_owned())
@@ -82,7 +94,12 @@ impl ParseContext {
                     let hint = "the file must exist and be readable for this user".to_owned();
                     (format!("cannot read {path}: {error}"), hint)
                 })?,
-            _ => return Err((format!("`${{{name}}}` is no known placeholder"), HINT.to_owned())),
+            _ => {
+                return Err((
+                    format!("`${{{name}}}` is no known placeholder"),
+                    HINT.to_owned(),
+                ));
+            }
         };
         redactor.add(&outside);
         Ok(outside)
@@ -98,15 +115,26 @@ mod tests {
     fn resolve(text: &str) -> Result<String, String> {
         let mut redactor = Redactor::default();
         let context = ParseContext::new("/data");
-        context.resolve(text, &mut redactor).map_err(|(message, _)| message)
+        context
+            .resolve(text, &mut redactor)
+            .map_err(|(message, _)| message)
     }
 
     #[test]
     fn the_data_directory_and_the_environment_are_filled_in() {
-        assert_eq!(resolve("${data_dir}/a.jsonl"), Ok("/data/a.jsonl".to_owned()));
+        assert_eq!(
+            resolve("${data_dir}/a.jsonl"),
+            Ok("/data/a.jsonl".to_owned())
+        );
         let cargo = std::env::var("CARGO_PKG_NAME").expect("cargo sets it");
-        assert_eq!(resolve("a-${env:CARGO_PKG_NAME}-b"), Ok(format!("a-{cargo}-b")));
-        assert_eq!(resolve("$HOME stays, so does $ and }"), Ok("$HOME stays, so does $ and }".into()));
+        assert_eq!(
+            resolve("a-${env:CARGO_PKG_NAME}-b"),
+            Ok(format!("a-{cargo}-b"))
+        );
+        assert_eq!(
+            resolve("$HOME stays, so does $ and }"),
+            Ok("$HOME stays, so does $ and }".into())
+        );
     }
 
     #[test]

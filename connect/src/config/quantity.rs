@@ -39,7 +39,11 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "kb" => 1e3,
         "mb" => 1e6,
         "gb" => 1e9,
-        _ => return Err(format!("`{unit}` is no unit of size: use B, KiB, MiB or GiB")),
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit of size: use B, KiB, MiB or GiB"
+            ));
+        }
     };
     let bytes = number * bytes_per_unit;
     if bytes > MAX_BYTES {
@@ -100,7 +104,10 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("10"), Err("`10` has no unit: write for example `10s`".to_owned()));
+        assert_eq!(
+            duration("10"),
+            Err("`10` has no unit: write for example `10s`".to_owned())
+        );
         assert!(duration("ten").is_err());
         assert!(duration("10 fortnights").is_err());
         assert!(duration("-1s").is_err());

@@ -17,7 +17,7 @@ use super::{quantity, suggest};
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Keys {
     pub(crate) known: &'static [&'static str],
-    /// Words from elsewhere and what they are called here.
+    /// Words from elsewhere, and the name here (in backquotes) or what to do.
     pub(crate) aliases: &'static [(&'static str, &'static str)],
     /// Keys that a later version will know.
     pub(crate) later: &'static [&'static str],
@@ -30,6 +30,8 @@ pub(crate) struct Fields<'n> {
     pub(crate) what: String,
     pub(crate) place: Place,
     entries: &'n [Entry],
+    /// Not a map at all, which has been reported; then nothing is missing from it.
+    broken: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -47,7 +49,12 @@ impl<'n> Fields<'n> {
     }
 
     fn no_fields(what: &str, place: Place) -> Self {
-        Self { what: what.to_owned(), place, entries: &[] }
+        Self {
+            what: what.to_owned(),
+            place,
+            entries: &[],
+            broken: true,
+        }
     }
 }
 
@@ -62,7 +69,11 @@ pub(crate) struct Reader<'r, 't> {
 
 impl<'r, 't> Reader<'r, 't> {
     pub(crate) fn new(report: &'r mut Report<'t>, context: &'r ParseContext) -> Self {
-        Self { report, context, redactor: Redactor::default() }
+        Self {
+            report,
+            context,
+            redactor: Redactor::default(),
+        }
     }
 
     /// The fields of a map with a fixed set of keys.
@@ -81,7 +92,12 @@ impl<'r, 't> Reader<'r, 't> {
         match &node.value {
             Value::Map(entries) => {
                 self.check_repeated(entries, what);
-                Fields { what: what.to_owned(), place: node.place, entries }
+                Fields {
+                    what: what.to_owned(),
+                    place: node.place,
+                    entries,
+                    broken: false,
+                }
             }
             Value::Null => {
                 self.report.error(node.place, format!("{what} is empty"));
@@ -110,12 +126,18 @@ impl<'r, 't> Reader<'r, 't> {
         let key = entry.key.as_str();
         if keys.later.contains(&key) {
             let message = format!("`{key}` in {what} is not supported yet");
-            return self.report.error_with_hint(entry.key_place, message, "leave it out for now");
+            return self
+                .report
+                .error_with_hint(entry.key_place, message, "leave it out for now");
         }
         let message = format!("unknown key `{key}` in {what}");
-        let alias = keys.aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(key));
+        let alias = keys
+            .aliases
+            .iter()
+            .find(|(alias, _)| alias.eq_ignore_ascii_case(key));
         let hint = match (alias, suggest::closest(key, keys.known.iter().copied())) {
-            (Some((alias, name)), _) => format!("did you mean {name}? ({alias} elsewhere)"),
+            (Some((_, name)), _) if name.starts_with('`') => format!("did you mean {name}?"),
+            (Some((_, advice)), _) => (*advice).to_owned(),
             (None, Some(name)) => format!("did you mean `{name}`?"),
             (None, None) => format!("known keys: {}", keys.known.join(", ")),
         };
@@ -129,8 +151,12 @@ impl<'r, 't> Reader<'r, 't> {
 
     /// Reports that `key` is missing.
     pub(crate) fn missing(&mut self, fields: &Fields<'_>, key: &str, example: &str) {
+        if fields.broken {
+            return;
+        }
         let message = format!("{}: `{key}` is missing", fields.what);
-        self.report.error_with_hint(fields.place, message, format!("add for example {example}"));
+        self.report
+            .error_with_hint(fields.place, message, format!("add for example {example}"));
     }
 
     /// Any scalar as text, without looking at placeholders.
@@ -141,7 +167,8 @@ impl<'r, 't> Reader<'r, 't> {
                 Some(self.report.source_of(node.place).trim().to_owned())
             }
             Value::Null => {
-                self.report.error(node.place, format!("{what} has no value"));
+                self.report
+                    .error(node.place, format!("{what} has no value"));
                 None
             }
             Value::List(_) | Value::Map(_) => {
@@ -157,7 +184,8 @@ impl<'r, 't> Reader<'r, 't> {
         match self.context.resolve(&text, &mut self.redactor) {
             Ok(text) => Some(text),
             Err((message, hint)) => {
-                self.report.error_with_hint(node.place, format!("{what}: {message}"), hint);
+                self.report
+                    .error_with_hint(node.place, format!("{what}: {message}"), hint);
                 None
             }
         }
@@ -167,12 +195,18 @@ impl<'r, 't> Reader<'r, 't> {
         let node = fields.node(key)?;
         let text = self.text_of(node, &named(key))?;
         if text.trim().is_empty() {
-            self.report.error(node.place, format!("{}: `{key}` is empty", fields.what));
+            self.report
+                .error(node.place, format!("{}: `{key}` is empty", fields.what));
         }
         Some(text)
     }
 
-    pub(crate) fn required_text(&mut self, fields: &Fields<'_>, key: &str, example: &str) -> String {
+    pub(crate) fn required_text(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        example: &str,
+    ) -> String {
         if fields.find(key).is_none() {
             self.missing(fields, key, example);
         }
@@ -186,7 +220,9 @@ impl<'r, 't> Reader<'r, 't> {
     }
 
     pub(crate) fn boolean(&mut self, fields: &Fields<'_>, key: &str, default: bool) -> bool {
-        let Some(node) = fields.node(key) else { return default };
+        let Some(node) = fields.node(key) else {
+            return default;
+        };
         let resolved = match &node.value {
             Value::Bool(value) => return *value,
             Value::Text(_) => self.text_of(node, &named(key)),
@@ -212,7 +248,11 @@ impl<'r, 't> Reader<'r, 't> {
         let node = fields.node(key)?;
         let number = match &node.value {
             Value::Integer(number) => Some(*number),
-            Value::Text(_) => self.text_of(node, &named(key))?.replace('_', "").parse().ok(),
+            Value::Text(_) => self
+                .text_of(node, &named(key))?
+                .replace('_', "")
+                .parse()
+                .ok(),
             _ => None,
         };
         let Some(number) = number else {
@@ -271,7 +311,10 @@ impl<'r, 't> Reader<'r, 't> {
         let node = fields.node(key)?;
         let text = self.text_of(node, &named(key))?;
         parse(&text)
-            .map_err(|complaint| self.report.error(node.place, format!("`{key}`: {complaint}")))
+            .map_err(|complaint| {
+                self.report
+                    .error(node.place, format!("`{key}`: {complaint}"))
+            })
             .ok()
     }
 
@@ -299,10 +342,16 @@ impl<'r, 't> Reader<'r, 't> {
 
     /// A list of texts; a single text counts as a list of one.
     pub(crate) fn texts(&mut self, fields: &Fields<'_>, key: &str) -> Vec<(String, Place)> {
-        let Some(node) = fields.node(key) else { return Vec::new() };
+        let Some(node) = fields.node(key) else {
+            return Vec::new();
+        };
         let what = named(key);
         let Value::List(items) = &node.value else {
-            return self.text_of(node, &what).map(|text| (text, node.place)).into_iter().collect();
+            return self
+                .text_of(node, &what)
+                .map(|text| (text, node.place))
+                .into_iter()
+                .collect();
         };
         let what = format!("an item of `{key}`");
         items

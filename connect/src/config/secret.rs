@@ -50,11 +50,14 @@ impl Redactor {
                 self.values.push(form);
             }
         }
-        self.values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        self.values
+            .sort_by_key(|value| std::cmp::Reverse(value.len()));
     }
 
     pub(crate) fn redact(&self, text: &str) -> String {
-        self.values.iter().fold(text.to_owned(), |text, value| text.replace(value, REDACTED))
+        self.values
+            .iter()
+            .fold(text.to_owned(), |text, value| text.replace(value, REDACTED))
     }
 }
 

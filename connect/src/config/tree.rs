@@ -57,12 +57,15 @@ impl Node {
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
             strict_booleans: true,
         };
-        let spanned: Result<Spanned<Value>, serde_saphyr::Error> = serde_saphyr::from_str_with_options(text, options);
+        let spanned: Result<Spanned<Value>, serde_saphyr::Error> =
+            serde_saphyr::from_str_with_options(text, options);
         spanned.map(Self::from).map_err(|error| {
             let error = error.without_snippet();
             let message = error.to_string();
             // The parser ends its sentence with the place, which is shown apart.
-            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(sentence, _)| sentence);
+            let message = message
+                .rsplit_once(" at line ")
+                .map_or(message.as_str(), |(sentence, _)| sentence);
             (message.to_owned(), error.location().map(Place::from))
         })
     }
@@ -96,7 +99,10 @@ impl From<Location> for Place {
 
 impl From<Spanned<Value>> for Node {
     fn from(spanned: Spanned<Value>) -> Self {
-        Self { value: spanned.value, place: spanned.referenced.into() }
+        Self {
+            value: spanned.value,
+            place: spanned.referenced.into(),
+        }
     }
 }
 
@@ -155,7 +161,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let value = map.next_value::<Spanned<Value>>()?;
-            entries.push(Entry { key: key.value, key_place: key.referenced.into(), value: value.into() });
+            entries.push(Entry {
+                key: key.value,
+                key_place: key.referenced.into(),
+                value: value.into(),
+            });
         }
         Ok(Value::Map(entries))
     }
@@ -166,15 +176,28 @@ mod tests {
     use super::*;
 
     fn entry<'a>(node: &'a Node, key: &str) -> &'a Entry {
-        let Value::Map(entries) = &node.value else { panic!("{node:?} is no map") };
-        entries.iter().find(|entry| entry.key == key).expect("the key is there")
+        let Value::Map(entries) = &node.value else {
+            panic!("{node:?} is no map")
+        };
+        entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .expect("the key is there")
     }
 
     #[test]
     fn keys_and_values_know_their_place() {
-        let node = Node::parse("version: 1\nmap:\n  flush.size: 1_000\n  name: 'q'\n").expect("parse");
+        let node =
+            Node::parse("version: 1\nmap:\n  flush.size: 1_000\n  name: 'q'\n").expect("parse");
         let flush = entry(&entry(&node, "map").value, "flush.size");
-        assert_eq!((flush.key_place.line, flush.key_place.column, flush.key_place.byte_len), (3, 3, 10));
+        assert_eq!(
+            (
+                flush.key_place.line,
+                flush.key_place.column,
+                flush.key_place.byte_len
+            ),
+            (3, 3, 10)
+        );
         assert_eq!((flush.value.place.line, flush.value.place.column), (3, 15));
         assert_eq!(flush.value.value, Value::Integer(1000));
     }
@@ -183,14 +206,19 @@ mod tests {
     fn a_block_string_begins_at_its_first_text_line() {
         let node = Node::parse("version: 1\nsql: |\n  SELECT 1;\n  SELECT 2;\n").expect("parse");
         let sql = entry(&node, "sql");
-        assert_eq!(sql.value.value, Value::Text("SELECT 1;\nSELECT 2;\n".to_owned()));
+        assert_eq!(
+            sql.value.value,
+            Value::Text("SELECT 1;\nSELECT 2;\n".to_owned())
+        );
         assert_eq!((sql.value.place.line, sql.value.place.column), (3, 3));
     }
 
     #[test]
     fn country_codes_and_switch_words_stay_text() {
         let node = Node::parse("[no, off, y, NO, true]").expect("parse");
-        let Value::List(items) = node.value else { panic!("a list") };
+        let Value::List(items) = node.value else {
+            panic!("a list")
+        };
         let kinds: Vec<_> = items.iter().map(Node::kind).collect();
         assert_eq!(kinds, ["text", "text", "text", "text", "true or false"]);
     }

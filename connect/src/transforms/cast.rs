@@ -32,7 +32,9 @@ impl Cast {
         };
         let mut fields = Vec::new();
         for entry in reader.any_fields(node, "`fields` of `cast`").entries() {
-            let Some(word) = reader.text_of(&entry.value, "the type") else { continue };
+            let Some(word) = reader.text_of(&entry.value, "the type") else {
+                continue;
+            };
             let found = TYPES.iter().find(|(name, _)| *name == word);
             match (FieldPath::parse(&entry.key), found) {
                 (Ok(path), Some((_, kind))) => fields.push((path, *kind)),
@@ -44,7 +46,9 @@ impl Cast {
                         |name| format!("did you mean `{name}`?"),
                     );
                     let message = format!("`{word}` is no type");
-                    reader.report.error_with_hint(entry.value.place, message, hint);
+                    reader
+                        .report
+                        .error_with_hint(entry.value.place, message, hint);
                 }
             }
         }
@@ -54,10 +58,15 @@ impl Cast {
     pub(super) fn apply(&self, record: &mut ConnectRecord) -> Result<(), TransformError> {
         let value = object(STEP, record)?;
         for (path, kind) in &self.fields {
-            let Some(field) = path.find_mut(value) else { continue };
+            let Some(field) = path.find_mut(value) else {
+                continue;
+            };
             let Some(cast) = kind.cast(field) else {
                 let message = format!("field `{path}`: {field} is no {}", kind.name());
-                return Err(TransformError { step: STEP, message });
+                return Err(TransformError {
+                    step: STEP,
+                    message,
+                });
             };
             *field = cast;
         }
@@ -96,7 +105,10 @@ impl Type {
     }
 
     fn name(self) -> &'static str {
-        TYPES.iter().find(|(_, kind)| *kind == self).map_or("value", |(name, _)| name)
+        TYPES
+            .iter()
+            .find(|(_, kind)| *kind == self)
+            .map_or("value", |(name, _)| name)
     }
 }
 
@@ -107,7 +119,10 @@ fn whole(number: f64) -> Option<Value> {
     if !(-LIMIT..LIMIT).contains(&number) {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "the range is checked above")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the range is checked above"
+    )]
     Some(Value::from(number.trunc() as i64))
 }
 
@@ -121,4 +136,8 @@ const TYPES: [(&str, Type); 7] = [
     ("double", Type::Number),
     ("bigint", Type::Integer),
 ];
-const KEYS: Keys = Keys { known: &["fields"], aliases: &[("spec", "`fields`")], later: &[] };
+const KEYS: Keys = Keys {
+    known: &["fields"],
+    aliases: &[("spec", "`fields`")],
+    later: &[],
+};

@@ -69,7 +69,10 @@ impl InsertField {
             return Ok(());
         }
         let message = format!("field `{}` lies inside a plain value", self.field);
-        Err(TransformError { step: STEP, message })
+        Err(TransformError {
+            step: STEP,
+            message,
+        })
     }
 }
 
@@ -77,13 +80,17 @@ impl From {
     fn value(self, record: &ConnectRecord) -> Value {
         match self {
             Self::Timestamp => Value::from(record.timestamp),
-            Self::Rfc3339 => DateTime::from_timestamp_millis(record.timestamp).map_or(
-                Value::Null,
-                |time| Value::from(time.to_rfc3339_opts(SecondsFormat::Millis, true)),
-            ),
+            Self::Rfc3339 => DateTime::from_timestamp_millis(record.timestamp)
+                .map_or(Value::Null, |time| {
+                    Value::from(time.to_rfc3339_opts(SecondsFormat::Millis, true))
+                }),
             Self::Topic => Value::from(&*record.topic),
-            Self::Partition => record.position.map_or(Value::Null, |p| Value::from(p.partition)),
-            Self::Offset => record.position.map_or(Value::Null, |p| Value::from(p.offset)),
+            Self::Partition => record
+                .position
+                .map_or(Value::Null, |p| Value::from(p.partition)),
+            Self::Offset => record
+                .position
+                .map_or(Value::Null, |p| Value::from(p.offset)),
             Self::Key => record
                 .key
                 .as_ref()

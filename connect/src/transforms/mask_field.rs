@@ -21,8 +21,13 @@ impl MaskField {
         if fields.find("fields").is_none() {
             reader.missing(&fields, "fields", "fields: [iban]");
         }
-        let with = fields.node("with").and_then(|node| reader.text_of(node, "`with`"));
-        Self { fields: paths(reader, &fields, "fields"), with }
+        let with = fields
+            .node("with")
+            .and_then(|node| reader.text_of(node, "`with`"));
+        Self {
+            fields: paths(reader, &fields, "fields"),
+            with,
+        }
     }
 
     pub(super) fn apply(&self, record: &mut ConnectRecord) -> Result<(), TransformError> {

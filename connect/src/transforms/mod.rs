@@ -54,7 +54,9 @@ impl Transforms {
 
     /// Whether a step changes the value, and not only decides about the record.
     pub(crate) fn change_values(&self) -> bool {
-        self.steps.iter().any(|step| !matches!(step.kind, Kind::Filter(_)))
+        self.steps
+            .iter()
+            .any(|step| !matches!(step.kind, Kind::Filter(_)))
     }
 
     /// Runs the steps; `None` when a filter dropped the record.
@@ -85,17 +87,26 @@ impl Transforms {
     pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, is_source: bool) -> Self {
         let NodeValue::List(items) = &node.value else {
             let message = "`transforms` must be a list of steps";
-            reader.report.error_with_hint(node.place, message, "begin each step with `- `");
+            reader
+                .report
+                .error_with_hint(node.place, message, "begin each step with `- `");
             return Self::default();
         };
-        Self { steps: items.iter().filter_map(|item| Step::read(reader, item, is_source)).collect() }
+        Self {
+            steps: items
+                .iter()
+                .filter_map(|item| Step::read(reader, item, is_source))
+                .collect(),
+        }
     }
 }
 
 impl Step {
     fn read(reader: &mut Reader<'_, '_>, node: &Node, is_source: bool) -> Option<Self> {
         let fields = reader.fields(node, "a transform", STEP_KEYS);
-        let when = fields.node("when").and_then(|node| condition(reader, node, "`when`"));
+        let when = fields
+            .node("when")
+            .and_then(|node| condition(reader, node, "`when`"));
         let mut kinds = fields.entries().iter().filter(|entry| entry.key != "when");
         let Some(entry) = kinds.next() else {
             let message = "a transform needs a kind";
@@ -104,15 +115,22 @@ impl Step {
             return None;
         };
         if let Some(second) = kinds.next() {
-            let message = format!("a transform has one kind, not `{}` and `{}`", entry.key, second.key);
+            let message = format!(
+                "a transform has one kind, not `{}` and `{}`",
+                entry.key, second.key
+            );
             let hint = "begin a new step with `- `";
-            reader.report.error_with_hint(second.key_place, message, hint);
+            reader
+                .report
+                .error_with_hint(second.key_place, message, hint);
         }
         let kind = match entry.key.as_str() {
             "filter" => Kind::Filter(condition(reader, &entry.value, "`filter`")?),
             "replace_field" => Kind::ReplaceField(ReplaceField::read(reader, &entry.value)),
             "mask_field" => Kind::MaskField(MaskField::read(reader, &entry.value)),
-            "insert_field" => Kind::InsertField(InsertField::read(reader, &entry.value, is_source)?),
+            "insert_field" => {
+                Kind::InsertField(InsertField::read(reader, &entry.value, is_source)?)
+            }
             "cast" => Kind::Cast(Cast::read(reader, &entry.value)),
             _ => return None,
         };
@@ -133,7 +151,11 @@ fn condition(reader: &mut Reader<'_, '_>, node: &Node, what: &str) -> Option<Con
                 place.column += written[..start].chars().count() + error.column;
                 place.byte_len = 0;
             }
-            reader.report.error_with_hint(place, format!("{what}: {}", error.message), CONDITION_HINT);
+            reader.report.error_with_hint(
+                place,
+                format!("{what}: {}", error.message),
+                CONDITION_HINT,
+            );
             None
         }
     }
@@ -152,7 +174,10 @@ fn paths(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, key: &str) -> Vec<Fie
 }
 
 /// The value as an object, which the field transforms need.
-fn object<'r>(step: &'static str, record: &'r mut ConnectRecord) -> Result<&'r mut Value, TransformError> {
+fn object<'r>(
+    step: &'static str,
+    record: &'r mut ConnectRecord,
+) -> Result<&'r mut Value, TransformError> {
     let kind = match &record.value {
         Value::Object(_) => return Ok(&mut record.value),
         Value::Null => "null",
@@ -161,12 +186,28 @@ fn object<'r>(step: &'static str, record: &'r mut ConnectRecord) -> Result<&'r m
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
     };
-    Err(TransformError { step, message: format!("the value is {kind}, not an object with fields") })
+    Err(TransformError {
+        step,
+        message: format!("the value is {kind}, not an object with fields"),
+    })
 }
 
-const KINDS: [&str; 5] = ["filter", "replace_field", "mask_field", "insert_field", "cast"];
+const KINDS: [&str; 5] = [
+    "filter",
+    "replace_field",
+    "mask_field",
+    "insert_field",
+    "cast",
+];
 const STEP_KEYS: Keys = Keys {
-    known: &["filter", "replace_field", "mask_field", "insert_field", "cast", "when"],
+    known: &[
+        "filter",
+        "replace_field",
+        "mask_field",
+        "insert_field",
+        "cast",
+        "when",
+    ],
     aliases: &[
         ("ReplaceField", "`replace_field`"),
         ("MaskField", "`mask_field`"),
@@ -174,7 +215,14 @@ const STEP_KEYS: Keys = Keys {
         ("predicate", "`when`"),
         ("where", "`filter`"),
     ],
-    later: &["sql", "timestamp_converter", "insert_header", "drop_headers", "flatten", "route"],
+    later: &[
+        "sql",
+        "timestamp_converter",
+        "insert_header",
+        "drop_headers",
+        "flatten",
+        "route",
+    ],
 };
 const CONDITION_HINT: &str = "for example: value.level = 'ERROR' AND value.code >= 500";
 

@@ -27,7 +27,9 @@ impl ReplaceField {
         let mut rename = Vec::new();
         if let Some(node) = fields.node("rename") {
             for entry in reader.any_fields(node, "`rename`").entries() {
-                let Some(new) = reader.text_of(&entry.value, "the new name") else { continue };
+                let Some(new) = reader.text_of(&entry.value, "the new name") else {
+                    continue;
+                };
                 match (FieldPath::parse(&entry.key), FieldPath::parse(&new)) {
                     (Ok(old), Ok(new)) => rename.push((old, new)),
                     (Err(message), _) | (_, Err(message)) => {
@@ -36,7 +38,11 @@ impl ReplaceField {
                 }
             }
         }
-        Self { include, exclude, rename }
+        Self {
+            include,
+            exclude,
+            rename,
+        }
     }
 
     pub(super) fn apply(&self, record: &mut ConnectRecord) -> Result<(), TransformError> {
@@ -57,8 +63,12 @@ impl ReplaceField {
             if let Some(found) = old.remove(value)
                 && !new.set(value, found)
             {
-                let message = format!("cannot rename `{old}` to `{new}`: it lies inside a plain value");
-                return Err(TransformError { step: STEP, message });
+                let message =
+                    format!("cannot rename `{old}` to `{new}`: it lies inside a plain value");
+                return Err(TransformError {
+                    step: STEP,
+                    message,
+                });
             }
         }
         Ok(())
@@ -68,6 +78,10 @@ impl ReplaceField {
 const STEP: &str = "replace_field";
 const KEYS: Keys = Keys {
     known: &["include", "exclude", "rename"],
-    aliases: &[("whitelist", "`include`"), ("blacklist", "`exclude`"), ("renames", "`rename`")],
+    aliases: &[
+        ("whitelist", "`include`"),
+        ("blacklist", "`exclude`"),
+        ("renames", "`rename`"),
+    ],
     later: &[],
 };

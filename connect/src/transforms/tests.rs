@@ -11,18 +11,25 @@ fn read(yaml: &str, is_source: bool) -> Result<Transforms, String> {
     let mut report = Report::new(yaml, "test.yaml");
     let context = ParseContext::check_only();
     let transforms = Transforms::read(&mut Reader::new(&mut report, &context), &node, is_source);
-    report.finish().map(|()| transforms).map_err(|diagnostics| diagnostics.to_string())
+    report
+        .finish()
+        .map(|()| transforms)
+        .map_err(|diagnostics| diagnostics.to_string())
 }
 
 #[track_caller]
 fn transform(yaml: &str, value: Value) -> Result<Option<Value>, TransformError> {
     let transforms = read(yaml, false).expect("valid steps");
-    Ok(transforms.apply(ConnectRecord::of(value))?.map(|record| record.value))
+    Ok(transforms
+        .apply(ConnectRecord::of(value))?
+        .map(|record| record.value))
 }
 
 #[track_caller]
 fn check(yaml: &str, value: Value, expected: &Value) {
-    let result = transform(yaml, value).expect("the steps fit").expect("the record stays");
+    let result = transform(yaml, value)
+        .expect("the steps fit")
+        .expect("the record stays");
     assert_eq!(result.to_string(), expected.to_string());
 }
 
@@ -72,8 +79,16 @@ fn mask_field_hides_by_text_or_by_the_empty_value() {
 
 #[test]
 fn insert_field_adds_fixed_values_and_what_is_known_about_the_record() {
-    check("- insert_field: { field: region, value: eu }", json!({}), &json!({"region": "eu"}));
-    check("- insert_field: { field: a.b, value: 5 }", json!({}), &json!({"a": {"b": 5}}));
+    check(
+        "- insert_field: { field: region, value: eu }",
+        json!({}),
+        &json!({"region": "eu"}),
+    );
+    check(
+        "- insert_field: { field: a.b, value: 5 }",
+        json!({}),
+        &json!({"a": {"b": 5}}),
+    );
     let steps = "- insert_field: { field: at, from: timestamp_rfc3339 }\n\
                  - insert_field: { field: ms, from: timestamp }\n\
                  - insert_field: { field: topic, from: topic }\n\
@@ -100,8 +115,16 @@ fn cast_changes_types_and_leaves_null() {
 #[test]
 fn when_limits_a_step_to_some_records() {
     let steps = "- mask_field: { fields: [name] }\n  when: value.secret";
-    check(steps, json!({"secret": true, "name": "x"}), &json!({"secret": true, "name": ""}));
-    check(steps, json!({"secret": false, "name": "x"}), &json!({"secret": false, "name": "x"}));
+    check(
+        steps,
+        json!({"secret": true, "name": "x"}),
+        &json!({"secret": true, "name": ""}),
+    );
+    check(
+        steps,
+        json!({"secret": false, "name": "x"}),
+        &json!({"secret": false, "name": "x"}),
+    );
 }
 
 #[test]
@@ -123,10 +146,19 @@ fn mistakes_in_steps_are_shown_with_their_place() {
     refused("- filter: 'level = 1'", "test.yaml:1:12");
     refused("- ReplaceField: {}", "did you mean `replace_field`?");
     refused("- timestamp_converter: {}", "not supported yet");
-    refused("- cast: { fields: { a: integr } }", "did you mean `integer`?");
+    refused(
+        "- cast: { fields: { a: integr } }",
+        "did you mean `integer`?",
+    );
     refused("- insert_field: { field: a }", "`value` is missing");
-    refused("- insert_field: { field: a, from: offset }", "a source does not know");
+    refused(
+        "- insert_field: { field: a, from: offset }",
+        "a source does not know",
+    );
     refused("filter: x", "must be a list of steps");
     refused("- when: value.x", "needs a kind");
-    refused("- cast: { fields: { a: text } }\n  filter: value.b", "one kind");
+    refused(
+        "- cast: { fields: { a: text } }\n  filter: value.b",
+        "one kind",
+    );
 }

@@ -1,0 +1,7 @@
+//! Files: lines to a topic (source), and JSON lines from topics (sink).
+
+mod sink_spec;
+mod source_spec;
+
+pub(crate) use sink_spec::FileSinkSpec;
+pub(crate) use source_spec::FileSourceSpec;
