@@ -27,6 +27,7 @@ pub mod consumer;
 mod coordinator;
 mod error;
 mod metadata;
+mod offsets;
 pub mod partitioner;
 pub mod producer;
 mod topic_partition;

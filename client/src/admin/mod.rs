@@ -1,5 +1,8 @@
 //! The admin client: topics, settings, offsets, groups.
 
+mod configs;
+mod groups;
+mod topics;
 mod types;
 
 use crate::client::Client;

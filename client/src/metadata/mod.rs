@@ -17,6 +17,7 @@ use crate::config::ClientConfig;
 use crate::error::ClientError;
 use crate::transport::{Connection, Purpose, Transport};
 
+pub(crate) use crate::metadata::cluster::topic as topic_metadata;
 pub use crate::metadata::cluster::{
     BrokerEndpoint, ClusterMetadata, PartitionMetadata, TopicMetadata,
 };
