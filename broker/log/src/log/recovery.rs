@@ -1,0 +1,380 @@
+//! Loads the segments of a log, and after a crash checks those that may have been hit.
+//!
+//! Everything below the recovery point was synced, so only segments from there on are scanned:
+//! each batch with its CRC, building the indexes anew. The first byte that is no valid batch ends
+//! the log: what follows is cut off, segments behind it included, as it was never acknowledged. An
+//! invalid byte below the recovery point is decay, not a crash, and refused.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use moldau_protocol::batch::BatchHeader;
+use tracing::{info, warn};
+
+use super::leftovers::LiveFiles;
+use super::open::{LogStart, OnCorruption};
+use super::{Active, segment_path};
+use crate::config::LogConfig;
+use crate::error::{IoContext, LogError};
+use crate::index::{IndexFile, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE};
+use crate::leader_epochs::EpochEntry;
+use crate::names::{FileKind, file_name};
+use crate::segment::{BatchWalk, Indexer, LazyFile, Segment, SyncedFiles};
+use crate::storage::{Storage, StorageFile};
+
+/// What opening a log found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// How many segments were scanned because the last shutdown was not clean.
+    pub scanned_segments: usize,
+    /// How many bytes that were.
+    pub scanned_bytes: u64,
+    /// How many sealed segments got new indexes because theirs were missing or damaged.
+    pub rebuilt_indexes: usize,
+    /// What was cut off at the end of the log.
+    pub truncation: Option<Truncation>,
+    /// Offset of the producer snapshot that was used.
+    pub producer_snapshot: Option<i64>,
+    /// How many batches after it were replayed.
+    pub replayed_batches: u64,
+}
+
+/// What was cut off at the end of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Truncation {
+    /// The file in which the log ends now.
+    pub file: std::path::PathBuf,
+    /// Its new size in bytes.
+    pub position: u64,
+    /// How many bytes were cut off it.
+    pub dropped_bytes: u64,
+    /// How many segments behind it were removed.
+    pub dropped_segments: usize,
+    /// What is wrong at the position.
+    pub reason: String,
+}
+
+/// Segments as they were found.
+pub(super) struct Loaded<S: Storage> {
+    pub(super) segments: Vec<Arc<Segment<S>>>,
+    pub(super) active: Active,
+    pub(super) log_end_offset: i64,
+    /// Epochs of the batches that were scanned.
+    pub(super) epochs: Vec<EpochEntry>,
+    /// Files that were written anew.
+    pub(super) unsynced: SyncedFiles<S::File>,
+}
+
+/// Loads the segments of one log.
+pub(super) struct Recovery<'a, S: Storage> {
+    storage: &'a S,
+    directory: &'a Path,
+    config: &'a LogConfig,
+    start: &'a LogStart,
+    files: &'a LiveFiles,
+    report: &'a mut RecoveryReport,
+    sealed: Vec<Arc<Segment<S>>>,
+    epochs: Vec<EpochEntry>,
+    unsynced: SyncedFiles<S::File>,
+}
+
+/// A segment after its scan.
+struct Scan<S: Storage> {
+    segment: Segment<S>,
+    indexer: Indexer,
+    valid_size: u64,
+    end_offset: i64,
+    /// Why the scan ended before the end of the file.
+    problem: Option<String>,
+}
+
+impl<'a, S: Storage> Recovery<'a, S> {
+    pub(super) fn new(
+        storage: &'a S,
+        directory: &'a Path,
+        (config, start): (&'a LogConfig, &'a LogStart),
+        files: &'a LiveFiles,
+        report: &'a mut RecoveryReport,
+    ) -> Self {
+        let (sealed, epochs, unsynced) = <_>::default();
+        Self {
+            storage,
+            directory,
+            config,
+            start,
+            files,
+            report,
+            sealed,
+            epochs,
+            unsynced,
+        }
+    }
+
+    /// Loads all segments; there must be one.
+    pub(super) fn load(mut self) -> Result<Loaded<S>, LogError> {
+        let bases: Vec<i64> = self.files.logs.keys().copied().collect();
+        let scan_from = if self.start.clean_shutdown {
+            i64::MAX
+        } else {
+            let at_or_below = bases
+                .iter()
+                .rev()
+                .find(|base| **base <= self.start.recovery_point);
+            at_or_below.copied().unwrap_or(i64::MIN)
+        };
+        for (index, base_offset) in bases.iter().copied().enumerate() {
+            let next_base = bases.get(index + 1).copied();
+            let last = match next_base {
+                _ if base_offset >= scan_from => self.scan_segment(base_offset, next_base)?,
+                Some(_) => self.load_sealed(base_offset)?,
+                None => Some(self.load_active(base_offset)?),
+            };
+            if let Some(last) = last {
+                self.remove_segments(&bases[index + 1..])?;
+                return Ok(self.finish(last));
+            }
+        }
+        Err(LogError::corrupt(
+            self.directory,
+            0,
+            "the directory has no segment",
+        ))
+    }
+
+    fn finish(self, last: Scan<S>) -> Loaded<S> {
+        let mut segments = self.sealed;
+        segments.push(Arc::new(last.segment));
+        Loaded {
+            segments,
+            active: Active {
+                size: last.valid_size,
+                indexer: last.indexer,
+            },
+            log_end_offset: last.end_offset,
+            epochs: self.epochs,
+            unsynced: self.unsynced,
+        }
+    }
+
+    /// Scans a segment and seals it, unless it is where the log ends: then it is returned.
+    fn scan_segment(
+        &mut self,
+        base_offset: i64,
+        next_base: Option<i64>,
+    ) -> Result<Option<Scan<S>>, LogError> {
+        let mut scan = self.scan(base_offset, next_base)?;
+        let path = scan.segment.file.path().to_path_buf();
+        if let Some(reason) = scan.problem.take() {
+            self.cut(&scan, reason)?;
+            return Ok(Some(scan));
+        }
+        let file = scan.segment.file.get()?.clone();
+        self.unsynced.push((path, file));
+        if next_base.is_none() {
+            return Ok(Some(scan));
+        }
+        scan.indexer.index_max_timestamp(&scan.segment);
+        let (sealed, index_files) = scan.segment.seal(self.storage, scan.valid_size)?;
+        self.unsynced.extend(index_files);
+        self.sealed.push(Arc::new(sealed));
+        Ok(None)
+    }
+
+    fn scan(&mut self, base_offset: i64, next_base: Option<i64>) -> Result<Scan<S>, LogError> {
+        let size = self.files.logs[&base_offset];
+        self.report.scanned_segments += 1;
+        self.report.scanned_bytes += size;
+        let segment = Segment::active(base_offset, self.lazy_file(base_offset));
+        let indexer = Indexer::new(self.config.index_interval_bytes);
+        let mut scan = Scan {
+            segment,
+            indexer,
+            valid_size: 0,
+            end_offset: base_offset,
+            problem: None,
+        };
+        let file = scan.segment.file.get()?.clone();
+        let path = scan.segment.file.path().to_path_buf();
+        let mut walk = BatchWalk::checked(&file, &path, size, base_offset);
+        let highest = next_base.unwrap_or(i64::MAX).min(
+            base_offset
+                .saturating_add(i64::from(i32::MAX))
+                .saturating_add(1),
+        );
+        loop {
+            match walk.next() {
+                Ok(Some(batch)) if batch.header.next_offset() > highest => {
+                    let last_offset = batch.header.last_offset();
+                    scan.problem = Some(format!(
+                        "offset {last_offset} does not belong to this segment"
+                    ));
+                    return Ok(scan);
+                }
+                Ok(Some(batch)) => {
+                    scan.indexer
+                        .note(&scan.segment, &batch.header, batch.position);
+                    scan.valid_size = batch.end();
+                    scan.end_offset = batch.header.next_offset();
+                    self.note_epoch(&batch.header);
+                }
+                Ok(None) => break,
+                Err(LogError::Corrupt { reason, .. }) => {
+                    scan.problem = Some(reason);
+                    return Ok(scan);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        scan.problem = self.gap_behind(scan.end_offset, next_base);
+        Ok(scan)
+    }
+
+    /// Segments follow each other without a gap, unless compaction emptied it, which was synced then,
+    /// or an offset was too far away for the segment before.
+    fn gap_behind(&self, end_offset: i64, next_base: Option<i64>) -> Option<String> {
+        let next_base = next_base.filter(|next_base| {
+            let gap = next_base - end_offset;
+            *next_base > self.start.recovery_point && gap > 0 && gap < i64::from(i32::MAX)
+        })?;
+        Some(format!(
+            "batches from offset {end_offset} to the next segment at {next_base} are missing"
+        ))
+    }
+
+    /// Cuts a segment where its valid batches end.
+    fn cut(&mut self, scan: &Scan<S>, reason: String) -> Result<(), LogError> {
+        let (path, position) = (scan.segment.file.path(), scan.valid_size);
+        let recovery_point = self.start.recovery_point;
+        if scan.end_offset < recovery_point && self.start.on_corruption == OnCorruption::Refuse {
+            let end_offset = scan.end_offset;
+            return Err(LogError::corrupt(
+                path,
+                position,
+                format!(
+                    "{reason}; offsets {end_offset} to {recovery_point} were on the disk, so this is no torn write: \
+                 restore the file, or give up what follows"
+                ),
+            ));
+        }
+        let file = scan.segment.file.get()?;
+        file.set_size(position).context("cut", path)?;
+        file.sync().context("sync", path)?;
+        let dropped_bytes = self.files.logs[&scan.segment.base_offset].saturating_sub(position);
+        let file = path.to_path_buf();
+        self.report.truncation = Some(Truncation {
+            file,
+            position,
+            dropped_bytes,
+            dropped_segments: 0,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Removes the segments behind the end of the log.
+    fn remove_segments(&mut self, bases: &[i64]) -> Result<(), LogError> {
+        for base_offset in bases.iter().rev() {
+            for kind in [
+                FileKind::Log,
+                FileKind::OffsetIndex,
+                FileKind::TimeIndex,
+                FileKind::TransactionIndex,
+            ] {
+                if kind == FileKind::Log || self.files.indexes.contains_key(&(*base_offset, kind)) {
+                    let path = self.directory.join(file_name(*base_offset, kind));
+                    self.storage.remove_file(&path).context("remove", &path)?;
+                }
+            }
+        }
+        if let Some(truncation) = &mut self.report.truncation {
+            truncation.dropped_segments = bases.len();
+            let Truncation {
+                file,
+                position,
+                dropped_bytes,
+                dropped_segments,
+                reason,
+            } = truncation;
+            let file = file.display();
+            warn!(%file, position, dropped_bytes, dropped_segments, %reason, "cut off what a crash left at the end of the log");
+        }
+        Ok(())
+    }
+
+    /// A sealed segment as its files describe it.
+    fn load_sealed(&mut self, base_offset: i64) -> Result<Option<Scan<S>>, LogError> {
+        let size = self.files.logs[&base_offset];
+        if let Some(sealed) = self.with_index_files(base_offset, size) {
+            self.sealed.push(Arc::new(sealed));
+            return Ok(None);
+        }
+        self.report.rebuilt_indexes += 1;
+        let segment = Segment::active(base_offset, self.lazy_file(base_offset));
+        info!(file = %segment.file.path().display(), "building missing indexes anew");
+        let mut activated = segment.activate_by_walk(size, self.config.index_interval_bytes)?;
+        activated.indexer.index_max_timestamp(&activated.segment);
+        let (sealed, index_files) = activated.segment.seal(self.storage, size)?;
+        self.unsynced.extend(index_files);
+        self.sealed.push(Arc::new(sealed));
+        Ok(None)
+    }
+
+    /// The last segment after a clean shutdown, or if that is not true, after a scan.
+    fn load_active(&mut self, base_offset: i64) -> Result<Scan<S>, LogError> {
+        let size = self.files.logs[&base_offset];
+        let found = self.with_index_files(base_offset, size);
+        let segment =
+            found.unwrap_or_else(|| Segment::active(base_offset, self.lazy_file(base_offset)));
+        match segment.activate(size, i64::MAX, self.config.index_interval_bytes) {
+            Ok(activated) => Ok(Scan {
+                segment: activated.segment,
+                indexer: activated.indexer,
+                valid_size: size,
+                end_offset: activated.end_offset,
+                problem: None,
+            }),
+            Err(LogError::Corrupt { .. }) => {
+                let scanned = self.scan_segment(base_offset, None)?;
+                scanned.ok_or_else(|| {
+                    LogError::corrupt(segment.file.path(), 0, "the last segment cannot be read")
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `None` if an index file is missing or has an impossible size.
+    fn with_index_files(&self, base_offset: i64, size: u64) -> Option<Segment<S>> {
+        let open = |kind, entry_size: usize| {
+            let bytes = usize::try_from(*self.files.indexes.get(&(base_offset, kind))?).ok()?;
+            let path = self.directory.join(file_name(base_offset, kind));
+            (bytes % entry_size == 0)
+                .then(|| IndexFile::new(LazyFile::new(self.storage.clone(), path), bytes))
+        };
+        let offset_index = open(FileKind::OffsetIndex, OFFSET_ENTRY_SIZE)?;
+        let time_index = open(FileKind::TimeIndex, TIME_ENTRY_SIZE)?;
+        Some(Segment::sealed(
+            base_offset,
+            self.lazy_file(base_offset),
+            size,
+            [offset_index, time_index],
+        ))
+    }
+
+    fn lazy_file(&self, base_offset: i64) -> LazyFile<S> {
+        LazyFile::new(
+            self.storage.clone(),
+            segment_path(self.directory, base_offset),
+        )
+    }
+
+    fn note_epoch(&mut self, header: &BatchHeader) {
+        let epoch = header.partition_leader_epoch;
+        if epoch >= 0 && self.epochs.last().is_none_or(|last| last.epoch < epoch) {
+            self.epochs.push(EpochEntry {
+                epoch,
+                start_offset: header.base_offset,
+            });
+        }
+    }
+}
