@@ -1,6 +1,6 @@
 //! Writes a batch record by record.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::header::{self, CRC_COVERS_FROM, LENGTH_END, MAGIC};
 use super::{BATCH_HEADER_SIZE, BatchError, BatchHeader, RecordHeader, TimestampType};
@@ -24,7 +24,7 @@ pub struct RecordBatchBuilder {
     last_offset_delta: i32,
     count: i32,
     /// Room for the header, then the records.
-    buffer: BytesMut,
+    buffer: Vec<u8>,
 }
 
 impl RecordBatchBuilder {
@@ -37,8 +37,8 @@ impl RecordBatchBuilder {
     /// An empty batch with room for `capacity` bytes of records before compression.
     #[must_use]
     pub fn with_capacity(compression: Compression, capacity: usize) -> Self {
-        let mut buffer = BytesMut::with_capacity(BATCH_HEADER_SIZE + capacity);
-        buffer.put_bytes(0, BATCH_HEADER_SIZE);
+        let mut buffer = Vec::with_capacity(BATCH_HEADER_SIZE + capacity);
+        buffer.resize(BATCH_HEADER_SIZE, 0);
         Self {
             compression,
             level: None,
@@ -216,7 +216,7 @@ impl RecordBatchBuilder {
         self.buffer[..BATCH_HEADER_SIZE].copy_from_slice(&header.write());
         header.crc = crc32c::crc32c(&self.buffer[CRC_COVERS_FROM..]);
         self.buffer[..BATCH_HEADER_SIZE].copy_from_slice(&header.write());
-        self.buffer.freeze()
+        Bytes::from(self.buffer)
     }
 
     const fn flag(mut self, flag: i16, set: bool) -> Self {
@@ -241,9 +241,9 @@ impl RecordBatchBuilder {
         let deltas = varint::size_u64(varint::zigzag_i64(timestamp_delta))
             + size_of_length(i64::from(offset_delta));
         let size = 1 + deltas + body_size(key, value, headers);
-        self.buffer.reserve(size + 5);
+        self.buffer.reserve(size + MAX_LENGTH_SIZE);
         self.put_varint(size as i64);
-        self.buffer.put_i8(0);
+        self.buffer.push(0);
         self.put_varint(timestamp_delta);
         self.put_varint(i64::from(offset_delta));
         self.put_bytes(key);
@@ -260,15 +260,24 @@ impl RecordBatchBuilder {
 
     fn put_bytes(&mut self, bytes: Option<&[u8]>) {
         self.put_varint(bytes.map_or(-1, |bytes| bytes.len() as i64));
-        self.buffer.put_slice(bytes.unwrap_or_default());
+        self.buffer.extend_from_slice(bytes.unwrap_or_default());
     }
 
+    #[inline]
     fn put_varint(&mut self, value: i64) {
+        let value = varint::zigzag_i64(value);
+        if value < 0x80 {
+            self.buffer.push(value as u8);
+            return;
+        }
         let mut bytes = [0; 10];
-        let size = varint::write_u64(varint::zigzag_i64(value), &mut bytes);
-        self.buffer.put_slice(&bytes[..size]);
+        let size = varint::write_u64(value, &mut bytes);
+        self.buffer.extend_from_slice(&bytes[..size]);
     }
 }
+
+/// Most bytes that a record's length takes.
+const MAX_LENGTH_SIZE: usize = 5;
 
 fn body_size(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[RecordHeader]) -> usize {
     let headers_size: usize = headers

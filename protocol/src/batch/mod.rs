@@ -28,6 +28,7 @@ mod error;
 mod header;
 mod iter;
 mod record;
+mod record_ref;
 mod view;
 
 pub use builder::RecordBatchBuilder;
@@ -36,6 +37,7 @@ pub use error::BatchError;
 pub use header::{BATCH_HEADER_SIZE, BatchHeader, TimestampType, set_producer};
 pub use iter::BatchIter;
 pub use record::{Record, RecordHeader, RecordIter};
+pub use record_ref::{HeaderRefIter, RecordRef, RecordRefIter};
 pub use view::RecordBatch;
 
 pub use crate::compression::Compression;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{BatchError, BatchHeader, TimestampType};
-use crate::primitives::varint;
+use super::record_ref::Reader;
+use super::{BatchError, BatchHeader, RecordRef, RecordRefIter};
 use crate::types::KString;
 
 /// One record. Key, value and headers are slices of the batch or of its decompressed form.
@@ -31,15 +31,48 @@ pub struct RecordHeader {
 }
 
 /// Yields the records of a batch. After an error it yields nothing more.
+///
+/// Keys and values share the batch's memory, which costs a reference count each; where they are only
+/// looked at, [`RecordIter::borrowed`] is cheaper.
 #[derive(Clone, Debug)]
 pub struct RecordIter {
     bytes: Bytes,
-    position: usize,
-    base_offset: i64,
-    base_timestamp: i64,
-    append_timestamp: Option<i64>,
-    index: i32,
-    count: i32,
+    reader: Reader,
+}
+
+impl Record {
+    /// Number of bytes of key, value and headers.
+    #[must_use]
+    pub fn payload_len(&self) -> usize {
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self
+            .headers
+            .iter()
+            .map(|header| header.key.len() + len(&header.value));
+        len(&self.key) + len(&self.value) + headers.sum::<usize>()
+    }
+
+    /// The value of the last header of this name, as Kafka's clients choose it.
+    #[must_use]
+    pub fn last_header(&self, key: &str) -> Option<&RecordHeader> {
+        self.headers.iter().rev().find(|header| header.key == *key)
+    }
+
+    /// The borrowed record with parts of `bytes`, which it must have been read from.
+    fn shared(record: &RecordRef<'_>, bytes: &Bytes) -> Self {
+        let part = |part: Option<&[u8]>| part.map(|part| bytes.slice_ref(part));
+        let header = |(key, value): (&str, _)| RecordHeader {
+            key: KString::from_utf8(bytes.slice_ref(key.as_bytes())).unwrap_or_default(),
+            value: part(value),
+        };
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: part(record.key),
+            value: part(record.value),
+            headers: record.headers().map(header).collect(),
+        }
+    }
 }
 
 impl RecordHeader {
@@ -54,28 +87,23 @@ impl RecordHeader {
 
 impl RecordIter {
     pub(super) fn new(header: &BatchHeader, bytes: Bytes) -> Result<Self, BatchError> {
-        let append_time = header.timestamp_type() == TimestampType::LogAppendTime;
-        let iter = Self {
+        Ok(Self {
+            reader: Reader::new(header, bytes.len())?,
             bytes,
-            position: 0,
-            base_offset: header.base_offset,
-            base_timestamp: header.base_timestamp,
-            append_timestamp: append_time.then_some(header.max_timestamp),
-            index: 0,
-            count: header.record_count,
-        };
-        let most = iter.bytes.len() / MIN_RECORD_SIZE;
-        if usize::try_from(iter.count).is_ok_and(|count| count <= most) {
-            return Ok(iter);
-        }
-        Err(iter.invalid("the batch is too short for its number of records"))
+        })
     }
 
     /// Yields the timestamps that the producer wrote even if the broker's count.
     #[must_use]
-    pub const fn with_create_time(mut self) -> Self {
-        self.append_timestamp = None;
+    pub fn with_create_time(mut self) -> Self {
+        self.reader.ignore_append_time();
         self
+    }
+
+    /// The records that are left, borrowed from the batch.
+    #[must_use]
+    pub fn borrowed(&self) -> RecordRefIter<'_> {
+        RecordRefIter::new(&self.bytes, self.reader.clone())
     }
 
     /// The decompressed bytes of all records.
@@ -83,133 +111,17 @@ impl RecordIter {
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
-
-    fn read(&mut self) -> Result<Record, &'static str> {
-        let length = self.varint()?;
-        let end = usize::try_from(length)
-            .ok()
-            .and_then(|length| self.position.checked_add(length));
-        let end = end
-            .filter(|end| *end <= self.bytes.len())
-            .ok_or("its length is impossible")?;
-        let _attributes = self.bytes.get(self.position).ok_or(CUT)?;
-        self.position += 1;
-        let timestamp_delta = self.varlong()?;
-        let offset_delta = self.varint()?;
-        let key = self.nullable_bytes(end)?;
-        let value = self.nullable_bytes(end)?;
-        let headers = self.headers(end)?;
-        if self.position != end {
-            return Err("its length is not that of its fields");
-        }
-        Ok(Record {
-            offset: self.base_offset.wrapping_add(i64::from(offset_delta)),
-            timestamp: self
-                .append_timestamp
-                .unwrap_or(self.base_timestamp.wrapping_add(timestamp_delta)),
-            key,
-            value,
-            headers,
-        })
-    }
-
-    fn headers(&mut self, end: usize) -> Result<Vec<RecordHeader>, &'static str> {
-        let count =
-            usize::try_from(self.varint()?).map_err(|_| "its number of headers is negative")?;
-        if count == 0 {
-            return Ok(Vec::new());
-        }
-        if count > end.saturating_sub(self.position) / MIN_HEADER_SIZE {
-            return Err("it is too short for its number of headers");
-        }
-        // Grown as headers are really found, because one is far larger in memory than on the wire.
-        let mut headers = Vec::with_capacity(count.min(MAX_PREPARED_HEADERS));
-        for _ in 0..count {
-            let key = self.nullable_bytes(end)?.ok_or("a header has no key")?;
-            let key = KString::from_utf8(key).map_err(|_| "a header's key is not UTF-8")?;
-            headers.push(RecordHeader {
-                key,
-                value: self.nullable_bytes(end)?,
-            });
-        }
-        Ok(headers)
-    }
-
-    fn nullable_bytes(&mut self, end: usize) -> Result<Option<Bytes>, &'static str> {
-        let length = self.varint()?;
-        let Ok(length) = usize::try_from(length) else {
-            return Ok(None);
-        };
-        let after = self
-            .position
-            .checked_add(length)
-            .filter(|after| *after <= end)
-            .ok_or(CUT)?;
-        let bytes = self.bytes.slice(self.position..after);
-        self.position = after;
-        Ok(Some(bytes))
-    }
-
-    fn varint(&mut self) -> Result<i32, &'static str> {
-        let (value, size) =
-            varint::read_i32(self.bytes.get(self.position..).unwrap_or_default()).ok_or(CUT)?;
-        self.position += size;
-        Ok(value)
-    }
-
-    fn varlong(&mut self) -> Result<i64, &'static str> {
-        let (value, size) =
-            varint::read_i64(self.bytes.get(self.position..).unwrap_or_default()).ok_or(CUT)?;
-        self.position += size;
-        Ok(value)
-    }
-
-    const fn invalid(&self, problem: &'static str) -> BatchError {
-        BatchError::InvalidRecord {
-            base_offset: self.base_offset,
-            index: self.index,
-            problem,
-        }
-    }
 }
 
 impl Iterator for RecordIter {
     type Item = Result<Record, BatchError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.index >= self.count {
-            return None;
-        }
-        let record = self.read().and_then(|record| {
-            let last = self.index + 1 == self.count;
-            if last && self.position != self.bytes.len() {
-                Err("bytes follow the last record")
-            } else {
-                Ok(record)
-            }
-        });
-        match record {
-            Ok(record) => {
-                self.index += 1;
-                Some(Ok(record))
-            }
-            Err(problem) => {
-                let error = self.invalid(problem);
-                self.count = self.index;
-                Some(Err(error))
-            }
-        }
+        let record = self.reader.next(&self.bytes)?;
+        Some(record.map(|record| Record::shared(&record, &self.bytes)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.count - self.index).unwrap_or_default();
-        (left.min(1), Some(left))
+        self.reader.size_hint()
     }
 }
-
-const CUT: &str = "it is cut off";
-/// Length, attributes, two deltas, two lengths and the number of headers: one byte each.
-const MIN_RECORD_SIZE: usize = 7;
-/// Two lengths of one byte each.
-const MIN_HEADER_SIZE: usize = 2;
-const MAX_PREPARED_HEADERS: usize = 16;

@@ -1,30 +1,40 @@
 //! Integers of variable length: seven bits a byte, lowest first; signed ones zigzag.
 
 /// Reads an unsigned integer of at most five bytes at the front of `bytes`: value and size.
+#[inline]
 pub(crate) fn read_u32(bytes: &[u8]) -> Option<(u32, usize)> {
     let (value, size) = read(bytes, 5)?;
     u32::try_from(value).ok().map(|value| (value, size))
 }
 
 /// Reads a zigzag integer of at most five bytes.
+#[inline]
 pub(crate) fn read_i32(bytes: &[u8]) -> Option<(i32, usize)> {
     let (value, size) = read_u32(bytes)?;
     Some(((value >> 1) as i32 ^ -((value & 1) as i32), size))
 }
 
 /// Reads a zigzag integer of at most ten bytes.
+#[inline]
 pub(crate) fn read_i64(bytes: &[u8]) -> Option<(i64, usize)> {
     let (value, size) = read(bytes, 10)?;
     Some(((value >> 1) as i64 ^ -((value & 1) as i64), size))
 }
 
+#[inline]
 fn read(bytes: &[u8], limit: usize) -> Option<(u64, usize)> {
-    let first = *bytes.first()?;
-    if first < 0x80 {
-        return Some((u64::from(first), 1));
+    match bytes {
+        [first, ..] if *first < 0x80 => Some((u64::from(*first), 1)),
+        [first, second, ..] if *second < 0x80 => {
+            Some((u64::from(first & 0x7f) | u64::from(*second) << 7, 2))
+        }
+        _ => read_long(bytes, limit),
     }
-    let mut value = u64::from(first & 0x7f);
-    for (index, byte) in bytes.iter().enumerate().take(limit).skip(1) {
+}
+
+fn read_long(bytes: &[u8], limit: usize) -> Option<(u64, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().take(limit) {
         let bits = u64::from(byte & 0x7f);
         let shifted = bits << (7 * index);
         if shifted >> (7 * index) != bits {
@@ -55,6 +65,7 @@ pub(crate) const fn size_u64(value: u64) -> usize {
 }
 
 /// Writes an unsigned integer into `buffer` and tells how many bytes it took.
+#[inline]
 pub(crate) fn write_u64(mut value: u64, buffer: &mut [u8; 10]) -> usize {
     let mut size = 0;
     for slot in buffer.iter_mut() {

@@ -11,8 +11,17 @@ use bytes::{Bytes, BytesMut};
 /// built of many pieces, which reach the socket without being joined.
 #[derive(Clone, Debug, Default)]
 pub struct Records {
-    pieces: Vec<RecordsPiece>,
+    pieces: Pieces,
     len: usize,
+}
+
+/// A single piece, by far the most common, needs no allocation.
+#[derive(Clone, Debug, Default)]
+enum Pieces {
+    #[default]
+    None,
+    One(RecordsPiece),
+    Many(Vec<RecordsPiece>),
 }
 
 /// One run of bytes that is already in memory, or still in a file.
@@ -40,7 +49,7 @@ impl Records {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            pieces: Vec::new(),
+            pieces: Pieces::None,
             len: 0,
         }
     }
@@ -59,29 +68,45 @@ impl Records {
 
     /// The pieces in the order in which they are written; none of them is empty.
     #[must_use]
-    pub fn pieces(&self) -> &[RecordsPiece] {
-        &self.pieces
+    pub const fn pieces(&self) -> &[RecordsPiece] {
+        match &self.pieces {
+            Pieces::None => &[],
+            Pieces::One(piece) => std::slice::from_ref(piece),
+            Pieces::Many(pieces) => pieces.as_slice(),
+        }
     }
 
     /// The pieces in the order in which they are written.
     #[must_use]
     pub fn into_pieces(self) -> Vec<RecordsPiece> {
-        self.pieces
+        match self.pieces {
+            Pieces::None => Vec::new(),
+            Pieces::One(piece) => vec![piece],
+            Pieces::Many(pieces) => pieces,
+        }
     }
 
     /// Adds a piece at the end; an empty one leaves no trace.
     pub fn push(&mut self, piece: impl Into<RecordsPiece>) {
         let piece = piece.into();
-        if !piece.is_empty() {
-            self.len += piece.len();
-            self.pieces.push(piece);
+        if piece.is_empty() {
+            return;
         }
+        self.len += piece.len();
+        self.pieces = match std::mem::take(&mut self.pieces) {
+            Pieces::None => Pieces::One(piece),
+            Pieces::One(first) => Pieces::Many(vec![first, piece]),
+            Pieces::Many(mut pieces) => {
+                pieces.push(piece);
+                Pieces::Many(pieces)
+            }
+        };
     }
 
     /// The bytes without copy, if there is nothing to join: no piece, or a single one in memory.
     #[must_use]
     pub fn as_bytes(&self) -> Option<Bytes> {
-        match self.pieces.as_slice() {
+        match self.pieces() {
             [] => Some(Bytes::new()),
             [RecordsPiece::Bytes(bytes)] => Some(bytes.clone()),
             _ => None,
@@ -91,7 +116,7 @@ impl Records {
     /// All pieces as one; copies if there are several. `None` if one of them is in a file.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Bytes> {
-        self.as_bytes().or_else(|| join(&self.pieces, self.len))
+        self.as_bytes().or_else(|| join(self.pieces(), self.len))
     }
 }
 
@@ -116,7 +141,7 @@ impl PartialEq for Records {
     fn eq(&self, other: &Self) -> bool {
         match (self.to_bytes(), other.to_bytes()) {
             (Some(ours), Some(theirs)) => ours == theirs,
-            _ => self.pieces == other.pieces,
+            _ => self.pieces() == other.pieces(),
         }
     }
 }

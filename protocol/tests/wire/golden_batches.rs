@@ -4,7 +4,7 @@ use bytes::Bytes;
 use moldau_protocol::KString;
 use moldau_protocol::batch::{
     BATCH_HEADER_SIZE, BatchError, BatchHeader, BatchIter, Compression, EndTransactionMarker,
-    Record, RecordBatch, RecordBatchBuilder, RecordHeader, TimestampType,
+    Record, RecordBatch, RecordBatchBuilder, RecordHeader, RecordRef, TimestampType,
 };
 use serde_json::Value;
 
@@ -136,6 +136,38 @@ fn records_are_the_golden_ones() {
             line["compression"],
             line["base_offset"]
         );
+    }
+}
+
+#[test]
+fn borrowed_records_are_the_golden_ones() {
+    for (line, batch) in goldens() {
+        let records = batch.records().expect("records");
+        let owned = |record: RecordRef<'_>| Record {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key.map(Bytes::copy_from_slice),
+            value: record.value.map(Bytes::copy_from_slice),
+            headers: record.headers().map(header).collect(),
+        };
+        let borrowed: Vec<_> = records
+            .borrowed()
+            .map(|record| owned(record.expect("record")))
+            .collect();
+        assert_eq!(
+            borrowed,
+            expected(&line),
+            "{} at {}",
+            line["compression"],
+            line["base_offset"]
+        );
+    }
+}
+
+fn header((key, value): (&str, Option<&[u8]>)) -> RecordHeader {
+    RecordHeader {
+        key: KString::copy_from(key),
+        value: value.map(Bytes::copy_from_slice),
     }
 }
 

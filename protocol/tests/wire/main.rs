@@ -11,3 +11,4 @@ mod hostile;
 mod properties;
 mod records;
 mod schema_codec;
+mod zero_copy;
