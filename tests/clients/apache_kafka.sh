@@ -1,0 +1,53 @@
+# Our client, streams and SQL against real Apache Kafka: the same tests, the same answers.
+set -euo pipefail
+command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
+command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
+java_version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')
+[ "${java_version:-0}" -ge 17 ] || { echo "skipped: Apache Kafka needs Java 17, this is ${java_version:-unknown}"; exit 77; }
+here=$(cd "$(dirname "$0")" && pwd)
+lib="$CLIENTS_CACHE/kafka-broker-4.3.0"
+if [ ! -e "$lib/.complete" ]; then
+  mvn -q -B -f "$here/java/broker.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
+fi
+work=$(mktemp -d)
+broker=
+stop() {
+  if [ -n "$broker" ]; then kill "$broker" 2>/dev/null || true; wait "$broker" 2>/dev/null || true; fi
+  rm -rf "$work"
+}
+trap stop EXIT
+kafka() { java -Xmx512M -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@"; }
+
+# Two ports that are free now; nothing else on a test machine takes them in the next second.
+read -r port controller < <(python3 - <<'PYTHON'
+import socket
+sockets = [socket.socket() for _ in range(2)]
+for one in sockets:
+    one.bind(("127.0.0.1", 0))
+print(*(one.getsockname()[1] for one in sockets))
+PYTHON
+)
+cat > "$work/server.properties" <<PROPERTIES
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:$controller
+listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$port
+controller.listener.names=CONTROLLER
+log.dirs=$work/data
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+PROPERTIES
+kafka kafka.tools.StorageTool format -t "$(kafka kafka.tools.StorageTool random-uuid)" -c "$work/server.properties" >/dev/null
+kafka kafka.Kafka "$work/server.properties" >"$work/server.log" 2>&1 &
+broker=$!
+for _ in $(seq 1 600); do
+  (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+  kill -0 "$broker" 2>/dev/null || { cat "$work/server.log"; exit 1; }
+  sleep 0.1
+done
+cd "$here/../.."
+export MOLDAU_TEST_KAFKA=127.0.0.1:$port
+cargo test --locked -p moldau-client -p moldau-streams -p moldau-sql --test '*'
