@@ -4,6 +4,8 @@
 //! `now_ms`, fresh ids and events, and get back what to write, whom to answer and when to call
 //! again. The same events always give the same actions, so every rule is tested without IO.
 //!
+//! - [`coordinator`]: one partition of `__consumer_offsets`: classic [`group`]s and their
+//!   committed [`offsets`]
 //! - [`partition`]: the leader's view of one partition, and the checks of a produced batch
 //! - [`producer_state`]: idempotent producers of one partition
 //! - [`metadata`]: the records of the metadata log, the image they build, and the controller's
@@ -11,8 +13,11 @@
 //! - [`config`]: topic and broker settings
 
 pub mod config;
+pub mod coordinator;
+pub mod group;
 pub mod ids;
 pub mod metadata;
+pub mod offsets;
 pub mod partition;
 pub mod producer_state;
 

@@ -31,7 +31,7 @@ impl Controller<'_> {
         };
         let found: Vec<_> = wanted
             .iter()
-            .map(|topic| self.to_delete(topic, api_version))
+            .map(|topic| self.deletable(topic, api_version))
             .collect();
         let mut times: BTreeMap<Uuid, usize> = BTreeMap::new();
         for topic in found.iter().flatten() {
@@ -67,7 +67,7 @@ impl Controller<'_> {
         }
     }
 
-    fn to_delete(
+    fn deletable(
         &self,
         topic: &DeleteTopicState,
         api_version: i16,

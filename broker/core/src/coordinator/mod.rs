@@ -1,0 +1,160 @@
+//! The coordinator of the groups that live in one partition of `__consumer_offsets`.
+//!
+//! Requests and timeouts give [`Action`]s. Whatever must survive a restart leaves as
+//! [`Action::Append`]; offsets change, and answers that depend on them leave, only once the shell
+//! says that the append is committed. A new leader of the partition builds the same state by
+//! replaying its records. Kafka's record formats are used, so either can read the other's topic.
+//!
+//! Not done: groups of the newer protocols (KIP-848, KIP-932, KIP-1071), whose records are skipped,
+//! and offsets committed in transactions.
+
+mod group_requests;
+mod maintenance;
+mod offset_requests;
+mod pending;
+mod queries;
+mod records;
+mod timers;
+
+use std::collections::BTreeMap;
+
+use moldau_protocol::ResponseKind;
+use moldau_protocol::error_code::ErrorCode;
+use moldau_protocol::types::KString;
+
+use self::pending::Pending;
+pub use self::queries::GroupSummary;
+pub use self::records::{CoordinatorRecord, ReplayError};
+use self::timers::Timers;
+use crate::group::Group;
+pub use crate::group::{Caller, GroupSettings};
+use crate::ids::{AppendId, Token};
+use crate::offsets::OffsetStore;
+pub use crate::offsets::{
+    CommittedOffset, offset_fetch_error, offset_fetch_groups, offset_fetch_response,
+};
+
+/// One partition of `__consumer_offsets` and its groups.
+#[derive(Debug)]
+pub struct Coordinator {
+    settings: CoordinatorSettings,
+    groups: BTreeMap<KString, Group>,
+    /// What is committed; changes on their way are in `pending`.
+    offsets: OffsetStore,
+    /// Appends that are not committed, in order. As many as requests are let in at once.
+    pending: BTreeMap<AppendId, Pending>,
+    next_append: u64,
+    timers: Timers,
+}
+
+/// The broker settings that coordinators depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatorSettings {
+    /// What groups depend on.
+    pub group: GroupSettings,
+    /// `offset.metadata.max.bytes`
+    pub offset_metadata_max_bytes: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`
+    pub offsets_retention_check_interval_ms: i64,
+}
+
+impl Default for CoordinatorSettings {
+    fn default() -> Self {
+        Self {
+            group: GroupSettings::default(),
+            offset_metadata_max_bytes: 4_096,
+            offsets_retention_ms: 10_080 * 60_000,
+            offsets_retention_check_interval_ms: 600_000,
+        }
+    }
+}
+
+/// What the shell is to do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every action is an answer; a box would cost each an allocation"
+)]
+pub enum Action {
+    /// Answer a request. Every token is answered exactly once.
+    Respond {
+        /// The request.
+        token: Token,
+        /// Its answer.
+        response: ResponseKind,
+    },
+    /// Append the records as one batch, after those of earlier appends; then call
+    /// [`Coordinator::committed`] or [`Coordinator::append_failed`].
+    Append {
+        /// Names the append in that call.
+        id: AppendId,
+        /// Never empty.
+        records: Vec<CoordinatorRecord>,
+    },
+}
+
+impl Coordinator {
+    /// A coordinator without groups.
+    #[must_use]
+    pub fn new(settings: CoordinatorSettings) -> Self {
+        Self {
+            settings,
+            groups: BTreeMap::new(),
+            offsets: OffsetStore::default(),
+            pending: BTreeMap::new(),
+            next_append: 0,
+            timers: Timers::default(),
+        }
+    }
+
+    /// The last record was replayed: sessions begin.
+    pub fn loaded(&mut self, now_ms: i64) -> Vec<Action> {
+        for group in self.groups.values_mut() {
+            group.loaded(now_ms);
+            self.timers.set(group.group_id(), group.poll_timeout());
+        }
+        self.timers.next_maintenance_ms =
+            Some(now_ms.saturating_add(self.settings.offsets_retention_check_interval_ms));
+        Vec::new()
+    }
+
+    /// Gives the partition up: everyone who waits is answered with `error`, for example
+    /// NOT_COORDINATOR, and later calls of `committed` do nothing.
+    pub fn resign(&mut self, error: ErrorCode) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut out = crate::group::Outbox::default();
+        for group in self.groups.values_mut() {
+            group.fail_waiting(error, &mut out);
+        }
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            pending.give_up(error, &mut out, &mut actions);
+        }
+        self.groups.clear();
+        self.offsets = OffsetStore::default();
+        self.timers = Timers::default();
+        actions.extend(
+            out.responses
+                .into_iter()
+                .map(|(token, response)| Action::Respond { token, response }),
+        );
+        actions
+    }
+}
+
+/// The partition of `__consumer_offsets` that coordinates a group: Java's hash of its id.
+#[must_use]
+pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
+    let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
+    });
+    hash.checked_abs().unwrap_or_default() % partitions.max(1)
+}
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! Appends on their way: what they change, and who waits for them.
+
+use moldau_protocol::ResponseKind;
+use moldau_protocol::error_code::ErrorCode;
+use moldau_protocol::types::KString;
+
+use super::{Action, Coordinator, CoordinatorRecord};
+use crate::group::{Group, Outbox, Then};
+use crate::ids::{AppendId, Token};
+use crate::offsets::OffsetChange;
+
+/// What happens when an append is committed, or fails.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Offsets that change.
+    pub(super) changes: Vec<OffsetChange>,
+    /// What a group does then.
+    pub(super) group: Option<(KString, Then)>,
+    /// Groups that are removed; they come back if the append fails.
+    pub(super) removed: Vec<Group>,
+    /// The answer that waits.
+    pub(super) response: Option<(Token, ResponseKind)>,
+}
+
+impl Pending {
+    pub(super) fn changes(changes: Vec<OffsetChange>) -> Self {
+        Self {
+            changes,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn give_up(self, error: ErrorCode, out: &mut Outbox, actions: &mut Vec<Action>) {
+        if let Some((_, then)) = self.group {
+            then.fail(error, out);
+        }
+        if let Some((token, response)) = self.response {
+            actions.push(Action::Respond {
+                token,
+                response: with_error(response, error),
+            });
+        }
+    }
+}
+
+impl Coordinator {
+    /// Hands records to the shell. Without any, the answer leaves at once.
+    pub(super) fn append(
+        &mut self,
+        records: Vec<CoordinatorRecord>,
+        pending: Pending,
+        actions: &mut Vec<Action>,
+    ) {
+        if records.is_empty() {
+            if let Some((token, response)) = pending.response {
+                actions.push(Action::Respond { token, response });
+            }
+            return;
+        }
+        let id = AppendId(self.next_append);
+        self.next_append += 1;
+        self.pending.insert(id, pending);
+        actions.push(Action::Append { id, records });
+    }
+
+    /// The records of an append are committed: they take effect, and whoever waits is answered.
+    pub fn committed(&mut self, id: AppendId, now_ms: i64) -> Vec<Action> {
+        let Some(pending) = self.pending.remove(&id) else {
+            return Vec::new();
+        };
+        for change in pending.changes {
+            self.apply_change(change);
+        }
+        let mut actions = Vec::new();
+        if let Some((token, response)) = pending.response {
+            actions.push(Action::Respond { token, response });
+        }
+        if let Some((group_id, then)) = pending.group {
+            self.persisted(&group_id, then, Ok(()), now_ms, &mut actions);
+        }
+        actions
+    }
+
+    /// The records of an append are not in the log, and never will be.
+    pub fn append_failed(&mut self, id: AppendId, error: ErrorCode, now_ms: i64) -> Vec<Action> {
+        let Some(pending) = self.pending.remove(&id) else {
+            return Vec::new();
+        };
+        let error = as_coordinator_error(error);
+        for group in pending.removed {
+            let group_id = group.group_id().clone();
+            let timeout = group.poll_timeout();
+            // Unless someone has begun a new group under the same id.
+            if !self.groups.contains_key(&group_id) {
+                self.timers.set(&group_id, timeout);
+                self.groups.insert(group_id, group);
+            }
+        }
+        let mut actions = Vec::new();
+        if let Some((token, response)) = pending.response {
+            actions.push(Action::Respond {
+                token,
+                response: with_error(response, error),
+            });
+        }
+        if let Some((group_id, then)) = pending.group {
+            self.persisted(&group_id, then, Err(error), now_ms, &mut actions);
+        }
+        actions
+    }
+
+    fn persisted(
+        &mut self,
+        group_id: &KString,
+        then: Then,
+        result: Result<(), ErrorCode>,
+        now_ms: i64,
+        actions: &mut Vec<Action>,
+    ) {
+        let mut out = Outbox::default();
+        match self.groups.get_mut(group_id) {
+            Some(group) => group.persisted(then, result, now_ms, &mut out),
+            None => then.fail(ErrorCode::UnknownMemberId, &mut out),
+        }
+        self.after_group_event(group_id, out, None, actions);
+    }
+}
+
+/// What a client is told when the log of its group cannot be written: errors that make it look for
+/// the coordinator again, or try later.
+const fn as_coordinator_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
+        other => other,
+    }
+}
+
+/// Turns a good answer into one that tells of an error, wherever the answer has room for it.
+fn with_error(mut response: ResponseKind, error: ErrorCode) -> ResponseKind {
+    let code = error.code();
+    match &mut response {
+        ResponseKind::OffsetCommit(response) => {
+            let partitions = response
+                .topics
+                .iter_mut()
+                .flat_map(|topic| &mut topic.partitions);
+            partitions
+                .filter(|partition| partition.error_code == NONE)
+                .for_each(|partition| partition.error_code = code);
+        }
+        ResponseKind::OffsetDelete(response) => {
+            response.error_code = code;
+            response.topics.clear();
+        }
+        ResponseKind::LeaveGroup(response) => {
+            response.error_code = code;
+            response.members.clear();
+        }
+        ResponseKind::DeleteGroups(response) => {
+            response
+                .results
+                .iter_mut()
+                .for_each(|group| group.error_code = code);
+        }
+        _ => debug_assert!(false, "no other answer waits for an append"),
+    }
+    response
+}
+
+const NONE: i16 = ErrorCode::None.code();
