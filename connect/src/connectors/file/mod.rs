@@ -2,6 +2,7 @@
 
 mod sink_spec;
 mod source_spec;
+mod tail;
 
 pub(crate) use sink_spec::FileSinkSpec;
 pub(crate) use source_spec::FileSourceSpec;
