@@ -1,0 +1,14 @@
+//! The operators of continuous queries: columns in, columns out, synchronous, built once.
+
+mod aggregate;
+mod pipeline;
+mod stage;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use aggregate::AggregateOperator;
+pub use pipeline::Pipeline;
+pub use stage::apply;
+pub use state::{AggregateState, MemoryState, Stored};
