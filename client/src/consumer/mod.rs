@@ -3,25 +3,50 @@
 pub mod assignor;
 mod batch;
 mod config;
+mod fetcher;
+mod group;
+mod group_protocol;
+mod member_task;
+mod membership;
+mod partitions;
+mod positions;
+mod readable;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use moldau_protocol::KString;
+use tokio::time::Instant;
+
+use crate::admin::OffsetSpec;
 use crate::client::Client;
+use crate::consumer::fetcher::Fetcher;
+use crate::consumer::group::{Group, Step};
+use crate::consumer::partitions::Search;
 use crate::error::ClientError;
+use crate::offsets::Committer;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
 
 pub use crate::consumer::assignor::{
-    Assignor, GroupSubscriptions, MemberAssignment, MemberSubscription,
+    Assignor, GroupSubscriptions, MemberAssignment, MemberSubscription, RangeAssignor,
+    RoundRobinAssignor,
 };
 pub use crate::consumer::batch::FetchedBatch;
 pub use crate::consumer::config::{AssignmentStrategy, ConsumerConfig, Isolation, OffsetReset};
 
 /// Reads partitions. Batches are fetched ahead in the background; a group's heartbeats run there too.
+///
+/// A consumer that is dropped stops fetching and leaves its group; [`close`](Self::close) waits for that.
 #[derive(Debug)]
 pub struct Consumer {
     client: Client,
-    config: ConsumerConfig,
+    config: Arc<ConsumerConfig>,
+    fetcher: Arc<Fetcher>,
+    /// Present after `subscribe`.
+    group: Option<Group>,
+    next_check: Instant,
 }
 
 /// What one [`Consumer::poll`] gives.
@@ -59,25 +84,58 @@ pub enum SeekTo {
     /// At this offset.
     Offset(i64),
 }
-const CLOSED: ClientError = ClientError::Closed { object: "consumer" };
+
 impl Consumer {
     pub(crate) fn new(client: Client, config: ConsumerConfig) -> Self {
-        Self { client, config }
+        let config = Arc::new(config);
+        Self {
+            fetcher: Fetcher::new(client.clone(), Arc::clone(&config)),
+            client,
+            config,
+            group: None,
+            next_check: Instant::now(),
+        }
     }
 
     /// Joins the configured group for these topics, in place of any earlier subscription or assignment.
+    /// Must be called inside a tokio runtime; the group is joined by [`poll`](Self::poll).
     ///
     /// # Errors
     ///
     /// There is no `group_id`, or no topic.
     pub fn subscribe(&mut self, topics: &[impl AsRef<str>]) -> Result<(), ClientError> {
-        let _ = topics.iter().map(|topic| topic.as_ref()).count();
-        Err(CLOSED)
+        let Some(group_id) = self.config.group_id.as_deref().filter(|id| !id.is_empty()) else {
+            return Err(no_group());
+        };
+        if topics.is_empty() {
+            return Err(ClientError::Config {
+                setting: "topics",
+                reason: "there is none to subscribe to".to_owned(),
+            });
+        }
+        let topics = topics
+            .iter()
+            .map(|topic| KString::copy_from(topic.as_ref()));
+        let topics: Vec<_> = topics.collect();
+        match &mut self.group {
+            Some(group) => group.subscribe(topics),
+            None => {
+                self.fetcher.lock().assign(&[], Search::Committed);
+                let group_id = KString::copy_from(group_id);
+                let group = Group::new(&self.client, &self.config, &self.fetcher, group_id, topics);
+                self.group = Some(group);
+            }
+        }
+        Ok(())
     }
 
     /// Reads exactly these partitions, without group membership. Positions of partitions that stay are kept.
+    ///
+    /// Positions start at the group's stored offsets, if there is a `group_id`, else as `auto_offset_reset` says.
     pub fn assign(&mut self, partitions: Vec<TopicPartition>) {
-        let _ = partitions;
+        self.group = None;
+        self.fetcher.lock().assign(&partitions, Search::Committed);
+        self.fetcher.has_chores.store(true, Ordering::Release);
     }
 
     /// Goes on reading a partition at `offset`.
@@ -90,8 +148,11 @@ impl Consumer {
         topic_partition: &TopicPartition,
         offset: i64,
     ) -> Result<(), ClientError> {
-        let _ = (topic_partition, offset);
-        Err(CLOSED)
+        if !self.fetcher.lock().seek(topic_partition, offset) {
+            return Err(not_assigned(topic_partition));
+        }
+        self.fetcher.has_chores.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Goes on reading a partition somewhere else. Gives the offset.
@@ -104,21 +165,101 @@ impl Consumer {
         topic_partition: &TopicPartition,
         place: SeekTo,
     ) -> Result<i64, ClientError> {
-        let _ = (topic_partition, place);
-        std::future::ready(Err(CLOSED)).await
+        if !self.fetcher.lock().contains(topic_partition) {
+            return Err(not_assigned(topic_partition));
+        }
+        let spec = match place {
+            SeekTo::Beginning => OffsetSpec::Earliest,
+            SeekTo::End => OffsetSpec::Latest,
+            SeekTo::Timestamp(timestamp) => OffsetSpec::Timestamp(timestamp.max(0)),
+            SeekTo::Offset(offset) => {
+                self.seek(topic_partition, offset)?;
+                return Ok(offset);
+            }
+        };
+        let offset = self.fetcher.list_offset(topic_partition, spec).await?;
+        self.seek(topic_partition, offset)?;
+        Ok(offset)
     }
 
-    /// Waits for batches or a change of the assignment, at most `timeout`. Cancel-safe: a poll that is dropped loses nothing.
+    /// Waits for batches or a change of the assignment, at most `timeout`.
+    /// Cancel-safe: a poll that is dropped loses nothing.
     ///
     /// # Errors
     ///
-    /// A partition cannot be read, or the group refuses this member. Polling again goes on where that is possible.
+    /// A partition cannot be read, or the group refuses this member. Polling again tries again.
     pub async fn poll(&mut self, timeout: Duration) -> Result<Poll, ClientError> {
-        let _ = timeout;
-        std::future::ready(Err(CLOSED)).await
+        let deadline = Instant::now() + timeout;
+        let _polling = self.group.as_ref().map(Group::polling);
+        loop {
+            if let Some(group) = &mut self.group {
+                match group.step().await? {
+                    Step::Go => {}
+                    Step::Changed(rebalance) => {
+                        return Ok(Poll {
+                            batches: Vec::new(),
+                            rebalanced: Some(rebalance),
+                        });
+                    }
+                }
+            }
+            if let Some(batches) = self.take()? {
+                return Ok(Poll {
+                    batches,
+                    rebalanced: None,
+                });
+            }
+            self.check();
+            tokio::select! {
+                () = self.fetcher.ready.notified() => {}
+                () = group::changed(&mut self.group) => {}
+                () = tokio::time::sleep_until(deadline.min(self.next_check)) => {
+                    if Instant::now() >= deadline {
+                        return Ok(Poll::default());
+                    }
+                }
+            }
+        }
     }
 
-    /// Stores positions of the group.
+    /// What is there to give out.
+    fn take(&self) -> Result<Option<Vec<FetchedBatch>>, ClientError> {
+        let (batches, error) = {
+            let mut partitions = self.fetcher.lock();
+            let batches = partitions.take(self.config.max_poll_bytes);
+            let error = if batches.is_empty() {
+                partitions.take_error()
+            } else {
+                None
+            };
+            (batches, error)
+        };
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if batches.is_empty() {
+            return Ok(None);
+        }
+        self.fetcher.more();
+        Ok(Some(batches))
+    }
+
+    /// Starts to look for what is missing, now and every second.
+    fn check(&mut self) {
+        let now = Instant::now();
+        let is_due = now >= self.next_check;
+        if is_due {
+            self.next_check = now + CHECK_INTERVAL;
+        }
+        if is_due
+            || self.fetcher.has_chores.load(Ordering::Acquire)
+            || self.fetcher.lock().has_searches()
+        {
+            self.fetcher.start_chores();
+        }
+    }
+
+    /// Stores positions of the group: for each partition the offset after the last record that is done.
     ///
     /// # Errors
     ///
@@ -127,8 +268,11 @@ impl Consumer {
         &mut self,
         offsets: &[(TopicPartition, OffsetAndMetadata)],
     ) -> Result<(), ClientError> {
-        let _ = offsets;
-        std::future::ready(Err(CLOSED)).await
+        let committer = match &self.group {
+            Some(group) => group.committer()?,
+            None => Committer::outsider(KString::copy_from(self.group_id()?)),
+        };
+        self.client.commit_offsets(&committer, offsets).await
     }
 
     /// The group's stored positions; partitions without one are left out.
@@ -140,55 +284,97 @@ impl Consumer {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
-        let _ = (partitions, &self.client, &self.config);
-        std::future::ready(Err(CLOSED)).await
+        let require_stable = self.config.isolation == Isolation::ReadCommitted;
+        self.client
+            .committed_offsets(self.group_id()?, Some(partitions), require_stable)
+            .await
     }
 
     /// Offset of the next record that [`poll`](Self::poll) gives, once it is known.
     #[must_use]
     pub fn position(&self, topic_partition: &TopicPartition) -> Option<i64> {
-        let _ = topic_partition;
-        None
+        self.fetcher.lock().position(topic_partition)
     }
 
     /// First offset that consumers could not read yet at the last fetch.
     #[must_use]
     pub fn high_watermark(&self, topic_partition: &TopicPartition) -> Option<i64> {
-        let _ = topic_partition;
-        None
+        self.fetcher.lock().high_watermark(topic_partition)
     }
 
     /// Records between position and high watermark, as of the last fetch.
     #[must_use]
     pub fn lag(&self, topic_partition: &TopicPartition) -> Option<i64> {
-        let _ = topic_partition;
-        None
+        let partitions = self.fetcher.lock();
+        let position = partitions.position(topic_partition)?;
+        let high_watermark = partitions.high_watermark(topic_partition)?;
+        Some((high_watermark - position).max(0))
     }
 
     /// The partitions that are read.
     #[must_use]
     pub fn assignment(&self) -> Vec<TopicPartition> {
-        Vec::new()
+        self.fetcher.lock().names()
     }
 
     /// Generation of the group that this member is in, if it is in one.
     #[must_use]
     pub fn group_generation(&self) -> Option<i32> {
-        None
+        let group = self.group.as_ref()?;
+        group.committer().ok().map(|member| member.generation_id)
     }
 
     /// Stops giving batches of these partitions until [`resume`](Self::resume); they stay assigned.
     pub fn pause(&mut self, partitions: &[TopicPartition]) {
-        let _ = partitions;
+        let mut state = self.fetcher.lock();
+        for name in partitions {
+            state.set_paused(name, true);
+        }
     }
 
     /// Ends a [`pause`](Self::pause).
     pub fn resume(&mut self, partitions: &[TopicPartition]) {
-        let _ = partitions;
+        let mut state = self.fetcher.lock();
+        for name in partitions {
+            state.set_paused(name, false);
+        }
+        drop(state);
+        self.fetcher.more();
+        self.fetcher.ready.notify_one();
     }
 
     /// Leaves the group and stops fetching. Commits nothing, except with `enable_auto_commit`.
-    pub async fn close(self) {
-        std::future::ready(()).await;
+    pub async fn close(mut self) {
+        if let Some(group) = self.group.take() {
+            group.close().await;
+        }
+    }
+
+    fn group_id(&self) -> Result<&str, ClientError> {
+        self.config.group_id.as_deref().ok_or_else(no_group)
     }
 }
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.fetcher.stop();
+    }
+}
+
+fn no_group() -> ClientError {
+    ClientError::Config {
+        setting: "group_id",
+        reason: "it is not set; give the consumer a group to subscribe and to commit offsets"
+            .to_owned(),
+    }
+}
+
+fn not_assigned(topic_partition: &TopicPartition) -> ClientError {
+    ClientError::Config {
+        setting: "topic_partition",
+        reason: format!("{topic_partition} is not assigned to this consumer"),
+    }
+}
+
+/// How often poll looks for missing leaders and old metadata.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,168 @@
+//! The bytes that members of a group exchange through their coordinator: Kafka's `consumer` protocol.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use moldau_protocol::messages::consumer_protocol_assignment::{
+    self as assignment, ConsumerProtocolAssignment,
+};
+use moldau_protocol::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
+use moldau_protocol::messages::join_group::JoinGroupResponseMember;
+use moldau_protocol::messages::sync_group::SyncGroupRequestAssignment;
+use moldau_protocol::{KString, Message};
+
+use crate::consumer::assignor::{MemberAssignment, MemberSubscription};
+use crate::error::ClientError;
+use crate::offsets::by_topic;
+use crate::topic_partition::TopicPartition;
+
+/// What all members that use the `consumer` protocol call it.
+pub(crate) const PROTOCOL_TYPE: KString = KString::from_static("consumer");
+
+/// What this member tells the leader.
+pub(crate) fn subscription(
+    topics: &[KString],
+    user_data: Option<Bytes>,
+) -> Result<Bytes, ClientError> {
+    ConsumerProtocolSubscription {
+        topics: topics.to_vec(),
+        user_data,
+        ..ConsumerProtocolSubscription::default()
+    }
+    .encode_versioned(VERSION)
+    .map_err(|error| ClientError::protocol("group subscription", error))
+}
+
+/// What a member told the leader.
+pub(crate) fn read_subscription(
+    member: &JoinGroupResponseMember,
+) -> Result<MemberSubscription, ClientError> {
+    let subscription = ConsumerProtocolSubscription::decode_versioned_or_newer(
+        member.metadata.clone(),
+    )
+    .map_err(|error| {
+        ClientError::protocol(
+            format!("subscription of group member \"{}\"", member.member_id),
+            error,
+        )
+    })?;
+    Ok(MemberSubscription {
+        member_id: member.member_id.detached(),
+        group_instance_id: member.group_instance_id.as_ref().map(KString::detached),
+        topics: subscription.topics.iter().map(KString::detached).collect(),
+        owned_partitions: subscription
+            .owned_partitions
+            .iter()
+            .flat_map(|topic| partitions(&topic.topic, &topic.partitions))
+            .collect(),
+        user_data: subscription.user_data,
+    })
+}
+
+/// What the leader tells the members.
+pub(crate) fn assignments(
+    assigned: &BTreeMap<KString, MemberAssignment>,
+) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
+    assigned
+        .iter()
+        .map(|(member_id, assigned)| {
+            let bytes = assignment_bytes(assigned)
+                .map_err(|error| ClientError::protocol("group assignment", error))?;
+            Ok(SyncGroupRequestAssignment {
+                member_id: member_id.clone(),
+                assignment: bytes,
+                ..SyncGroupRequestAssignment::default()
+            })
+        })
+        .collect()
+}
+
+fn assignment_bytes(assigned: &MemberAssignment) -> Result<Bytes, moldau_protocol::EncodeError> {
+    let names = assigned.partitions.iter();
+    let topics = by_topic(names.map(|name| (&name.topic, name.partition)));
+    ConsumerProtocolAssignment {
+        assigned_partitions: topics
+            .into_iter()
+            .map(|(topic, partitions)| assignment::TopicPartition {
+                topic,
+                partitions,
+                ..assignment::TopicPartition::default()
+            })
+            .collect(),
+        user_data: assigned.user_data.clone(),
+        ..ConsumerProtocolAssignment::default()
+    }
+    .encode_versioned(VERSION)
+}
+
+/// What the leader told this member; no bytes are no partitions.
+pub(crate) fn read_assignment(bytes: Bytes) -> Result<MemberAssignment, ClientError> {
+    if bytes.is_empty() {
+        return Ok(MemberAssignment::default());
+    }
+    let assignment = ConsumerProtocolAssignment::decode_versioned_or_newer(bytes)
+        .map_err(|error| ClientError::protocol("group assignment", error))?;
+    let mut assigned: Vec<_> = assignment
+        .assigned_partitions
+        .iter()
+        .flat_map(|topic| partitions(&topic.topic, &topic.partitions))
+        .collect();
+    assigned.sort();
+    Ok(MemberAssignment {
+        partitions: assigned,
+        user_data: assignment.user_data,
+    })
+}
+
+fn partitions(topic: &KString, partitions: &[i32]) -> impl Iterator<Item = TopicPartition> {
+    let topic = topic.detached();
+    partitions.iter().map(move |partition| TopicPartition {
+        topic: topic.clone(),
+        partition: *partition,
+    })
+}
+
+/// Version 1 is read by all members since Kafka 2.4 and has all that an eager member needs.
+const VERSION: i16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignment_survives_the_way_to_the_member() {
+        let assigned = MemberAssignment {
+            partitions: vec![
+                TopicPartition::new("a", 0),
+                TopicPartition::new("a", 3),
+                TopicPartition::new("b", 1),
+            ],
+            user_data: Some(Bytes::from_static(b"task 1")),
+        };
+        let bytes = assignment_bytes(&assigned).unwrap();
+        assert_eq!(read_assignment(bytes).unwrap(), assigned);
+    }
+
+    #[test]
+    fn no_bytes_are_no_partitions() {
+        assert_eq!(
+            read_assignment(Bytes::new()).unwrap(),
+            MemberAssignment::default()
+        );
+    }
+
+    #[test]
+    fn a_subscription_survives_the_way_to_the_leader() {
+        let topics = [KString::from_static("orders")];
+        let metadata = subscription(&topics, Some(Bytes::from_static(b"host"))).unwrap();
+        let member = JoinGroupResponseMember {
+            member_id: KString::from_static("m"),
+            metadata,
+            ..JoinGroupResponseMember::default()
+        };
+        let read = read_subscription(&member).unwrap();
+        assert_eq!(read.topics, topics);
+        assert_eq!(read.user_data.as_deref(), Some(&b"host"[..]));
+        assert!(read.owned_partitions.is_empty());
+    }
+}
