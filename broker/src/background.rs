@@ -1,0 +1,122 @@
+//! What runs beside requests: time-outs of groups, retention, checkpoints.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moldau_core::ids::Offset;
+use moldau_log::{LogDirectory, LogError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::node::Node;
+use crate::runtime::{Partition, now_ms};
+
+/// Starts the background tasks; each ends when the node stops.
+pub(crate) fn spawn(
+    tasks: &mut JoinSet<()>,
+    node: &Arc<Node>,
+    directory: &Arc<LogDirectory>,
+    failed: watch::Sender<Option<String>>,
+) {
+    let groups = Arc::clone(node);
+    tasks.spawn(until_stopped(Arc::clone(node), async move {
+        groups.coordinators.load_all().await;
+        groups.coordinators.run_timers().await;
+    }));
+    let every = Duration::from_millis(node.config.log_retention_check_interval_ms.max(1));
+    let maintained = Arc::clone(node);
+    tasks.spawn(until_stopped(Arc::clone(node), async move {
+        repeat(every, || {
+            let node = Arc::clone(&maintained);
+            tokio::task::spawn_blocking(move || maintain(&node))
+        })
+        .await;
+    }));
+    let every = Duration::from_millis(node.config.log_flush_offset_checkpoint_interval_ms.max(1));
+    let (checkpointed, directory) = (Arc::clone(node), Arc::clone(directory));
+    tasks.spawn(until_stopped(Arc::clone(node), async move {
+        repeat(every, || {
+            let (node, directory) = (Arc::clone(&checkpointed), Arc::clone(&directory));
+            tokio::task::spawn_blocking(move || checkpoint_or_report(&node, &directory))
+        })
+        .await;
+    }));
+    let watched = Arc::clone(node);
+    tasks.spawn(until_stopped(Arc::clone(node), async move {
+        watched.metadata.failed().await;
+        failed.send_replace(Some("the metadata log cannot be written".to_owned()));
+    }));
+}
+
+async fn until_stopped(node: Arc<Node>, work: impl Future<Output = ()>) {
+    let mut stopping = node.stopping();
+    tokio::select! {
+        () = work => {}
+        () = stopping.wait() => {}
+    }
+}
+
+/// Runs `work` again and again, `every` apart.
+async fn repeat(every: Duration, work: impl Fn() -> tokio::task::JoinHandle<()>) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = work().await {
+            error!(%error, "background work ended early");
+        }
+    }
+}
+
+/// Retention, removal of deleted files, and expiry of idle producers. Blocks on files.
+fn maintain(node: &Node) {
+    let now_ms = now_ms();
+    for partition in node.partitions.all() {
+        if let Err(error) = maintain_partition(&partition, now_ms, node.config.producer_id_expiration_ms) {
+            warn!(topic = %partition.topic, partition = partition.index, %error, "retention failed");
+        }
+    }
+}
+
+fn maintain_partition(partition: &Partition, now_ms: i64, expiration_ms: i64) -> Result<(), LogError> {
+    let mut guard = partition.lock();
+    let state = &mut *guard;
+    state.leader.producers_mut().expire(now_ms, expiration_ms);
+    let high_watermark = state.leader.high_watermark().0;
+    let Some(log) = &mut state.log else { return Ok(()) };
+    let retention = log.apply_retention(now_ms, high_watermark)?;
+    if retention.deleted_segments > 0 {
+        let (segments, bytes) = (retention.deleted_segments, retention.deleted_bytes);
+        info!(topic = %partition.topic, partition = partition.index, segments, bytes, "deleted old segments");
+        if let Err(rejection) = state.leader.advance_log_start(Offset(retention.log_start_offset)) {
+            error!(topic = %partition.topic, partition = partition.index, reason = %rejection.message, "log start is wrong");
+        }
+        partition.publish(state);
+    }
+    if let Some(log) = &mut state.log {
+        log.remove_deleted(now_ms)?;
+    }
+    Ok(())
+}
+
+fn checkpoint_or_report(node: &Node, directory: &LogDirectory) {
+    match checkpoint(node, directory) {
+        Ok(()) => debug!("checkpoint written"),
+        Err(error) => error!(%error, "checkpoint failed"),
+    }
+}
+
+/// Writes down how far each log is on the disk, so that recovery after a crash begins there. Blocks on files.
+fn checkpoint(node: &Node, directory: &LogDirectory) -> Result<(), LogError> {
+    let mut recovery_points = BTreeMap::new();
+    let mut starts = BTreeMap::new();
+    for partition in node.partitions.all() {
+        if let Some(durable) = partition.sync_now()? {
+            recovery_points.insert(partition.name(), durable);
+            starts.insert(partition.name(), partition.log_start_offset());
+        }
+    }
+    directory.write_recovery_points(&recovery_points)?;
+    directory.write_log_start_offsets(&starts)
+}

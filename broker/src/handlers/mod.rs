@@ -1,0 +1,133 @@
+//! One file per API, and the table that says which versions of it are served.
+//!
+//! [`DISPATCH_TABLE`] is what ApiVersions advertises; `start` leads each request to its handler. The header of each
+//! handler's file names the same versions: a test compares them.
+
+mod answer;
+mod api_versions;
+mod client_info;
+mod create_partitions;
+mod create_topics;
+mod delete_groups;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod describe_topic_partitions;
+mod fetch;
+mod fetch_plan;
+mod fetch_read;
+mod find_coordinator;
+mod heartbeat;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod operations;
+mod produce;
+mod sync_group;
+
+use std::sync::Arc;
+
+use moldau_protocol::{ApiKey, RequestKind, VersionRange};
+
+pub(crate) use answer::{Admission, Answer};
+pub(crate) use api_versions::unsupported as unsupported_api_versions;
+pub(crate) use client_info::{ClientInfo, RequestContext};
+
+use crate::node::Node;
+
+/// An API that is served, and in which versions.
+#[derive(Debug, Clone, Copy)]
+pub struct DispatchEntry {
+    /// The API.
+    pub key: ApiKey,
+    /// The versions that are advertised. Produce advertises more than it accepts; see its file.
+    pub versions: VersionRange,
+}
+
+const fn entry(key: ApiKey, min: i16, max: i16) -> DispatchEntry {
+    DispatchEntry { key, versions: VersionRange::new(min, max) }
+}
+
+/// Every API that is served, by key.
+pub const DISPATCH_TABLE: &[DispatchEntry] = &[
+    entry(ApiKey::Produce, 0, 13),
+    entry(ApiKey::Fetch, 4, 18),
+    entry(ApiKey::ListOffsets, 1, 11),
+    entry(ApiKey::Metadata, 0, 13),
+    entry(ApiKey::OffsetCommit, 2, 10),
+    entry(ApiKey::OffsetFetch, 1, 10),
+    entry(ApiKey::FindCoordinator, 0, 6),
+    entry(ApiKey::JoinGroup, 0, 9),
+    entry(ApiKey::Heartbeat, 0, 4),
+    entry(ApiKey::LeaveGroup, 0, 5),
+    entry(ApiKey::SyncGroup, 0, 5),
+    entry(ApiKey::DescribeGroups, 0, 6),
+    entry(ApiKey::ListGroups, 0, 5),
+    entry(ApiKey::ApiVersions, 0, 4),
+    entry(ApiKey::CreateTopics, 2, 7),
+    entry(ApiKey::DeleteTopics, 1, 6),
+    entry(ApiKey::DeleteRecords, 0, 2),
+    entry(ApiKey::InitProducerId, 0, 5),
+    entry(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    entry(ApiKey::DescribeConfigs, 1, 4),
+    entry(ApiKey::CreatePartitions, 0, 3),
+    entry(ApiKey::DeleteGroups, 0, 2),
+    entry(ApiKey::IncrementalAlterConfigs, 0, 1),
+    entry(ApiKey::OffsetDelete, 0, 0),
+    entry(ApiKey::DescribeCluster, 0, 2),
+    entry(ApiKey::DescribeTopicPartitions, 0, 0),
+];
+
+/// The entry of the API with this key on the wire.
+pub(crate) fn served(key: i16) -> Option<&'static DispatchEntry> {
+    DISPATCH_TABLE.iter().find(|served| served.key as i16 == key)
+}
+
+/// Starts the handler of `request`.
+///
+/// When this returns, a Produce request stands in the queues of its writers; all others have not begun.
+pub(crate) async fn start(node: &Arc<Node>, context: RequestContext, request: RequestKind) -> Admission {
+    use RequestKind as R;
+    let node = Arc::clone(node);
+    match request {
+        R::Produce(request) => produce::start(&node, context, request).await,
+        R::Fetch(request) => Admission::running(fetch::handle(node, context, request)),
+        R::ListOffsets(request) => Admission::running(list_offsets::handle(node, context, request)),
+        R::Metadata(request) => Admission::running(metadata::handle(node, context, request)),
+        R::OffsetCommit(request) => Admission::running(offset_commit::handle(node, context, request)),
+        R::OffsetFetch(request) => Admission::running(offset_fetch::handle(node, context, request)),
+        R::FindCoordinator(request) => Admission::running(find_coordinator::handle(node, context, request)),
+        R::JoinGroup(request) => Admission::running(join_group::handle(node, context, request)),
+        R::Heartbeat(request) => Admission::running(heartbeat::handle(node, context, request)),
+        R::LeaveGroup(request) => Admission::running(leave_group::handle(node, context, request)),
+        R::SyncGroup(request) => Admission::running(sync_group::handle(node, context, request)),
+        R::DescribeGroups(request) => Admission::running(describe_groups::handle(node, context, request)),
+        R::ListGroups(request) => Admission::running(list_groups::handle(node, request)),
+        R::ApiVersions(request) => Admission::done(api_versions::handle(&node, &context, &request)),
+        R::CreateTopics(request) => Admission::running(create_topics::handle(node, request)),
+        R::DeleteTopics(request) => Admission::running(delete_topics::handle(node, context, request)),
+        R::DeleteRecords(request) => Admission::running(delete_records::handle(node, request)),
+        R::InitProducerId(request) => Admission::running(init_producer_id::handle(node, request)),
+        R::OffsetForLeaderEpoch(request) => Admission::done(offset_for_leader_epoch::handle(&node, &request)),
+        R::DescribeConfigs(request) => Admission::done(describe_configs::handle(&node, &request)),
+        R::CreatePartitions(request) => Admission::running(create_partitions::handle(node, request)),
+        R::DeleteGroups(request) => Admission::running(delete_groups::handle(node, context, request)),
+        R::IncrementalAlterConfigs(request) => Admission::running(incremental_alter_configs::handle(node, request)),
+        R::OffsetDelete(request) => Admission::running(offset_delete::handle(node, context, request)),
+        R::DescribeCluster(request) => Admission::done(describe_cluster::handle(&node, &context, &request)),
+        R::DescribeTopicPartitions(request) => {
+            Admission::done(describe_topic_partitions::handle(&node, &request))
+        }
+        other => Admission::close(format!("{} is not served", other.api_key().name())),
+    }
+}

@@ -1,0 +1,311 @@
+//! Produce v0–13 (key 0).
+//!
+//! Appends one record batch to each partition.
+//! - v0–2 are advertised but refused: the connection is closed (see ApiVersions)
+//! - v3: `transactional_id`; exactly one batch per partition, in format 2
+//! - v7: zstd (KIP-110)
+//! - v8: `record_errors` and `error_message` name what is wrong (KIP-467)
+//! - v13: topics by id (KIP-516)
+//!
+//! `acks=0` is not answered, and closes the connection when it fails. `acks=1` is answered when the batch is
+//! written, `acks=-1` when it is committed.
+//!
+//! Not done: transactions; batches with a transactional id are refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moldau_core::partition::{BatchSummary, RecordRejection, Treatment, validate_batch};
+use moldau_core::Rejection;
+use moldau_protocol::batch::{BatchError, BatchIter, Compression, RecordBatch, RecordBatchBuilder};
+use moldau_protocol::messages::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceResponse,
+};
+use moldau_protocol::{ErrorCode, KString, Records, Uuid};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Admission, Answer, RequestContext};
+use crate::node::Node;
+use crate::runtime::{Append, AppendResult, Appended, Partition, now_ms};
+
+/// Puts every batch into the queue of its writer; what is returned waits for the outcome.
+pub(super) async fn start(node: &Arc<Node>, context: RequestContext, request: ProduceRequest) -> Admission {
+    if context.version < MIN_VERSION {
+        return Admission::close(format!("Produce v{} is not served, use v{MIN_VERSION} or later", context.version));
+    }
+    let rules = RequestRules {
+        version: context.version,
+        transactional: request.transactional_id.is_some(),
+        acks: request.acks,
+        now_ms: now_ms(),
+    };
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let name = topic_name(node, context.version, topic.name, topic.topic_id);
+        let mut partitions = Vec::with_capacity(topic.partition_data.len());
+        for data in topic.partition_data {
+            let index = data.index;
+            let outcome = match &name {
+                Ok(name) => rules.queue(node, name, data).await,
+                Err(code) => Outcome::Refused(Refusal::from(*code)),
+            };
+            partitions.push((index, outcome));
+        }
+        topics.push(Topic { name: name.unwrap_or_default(), id: topic.topic_id, partitions });
+    }
+    let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    Admission::Running(Box::pin(finish(topics, request.acks, Instant::now() + limit)))
+}
+
+/// What is the same for all partitions of a request.
+struct RequestRules {
+    version: i16,
+    transactional: bool,
+    acks: i16,
+    now_ms: i64,
+}
+
+struct Topic {
+    name: KString,
+    id: Uuid,
+    partitions: Vec<(i32, Outcome)>,
+}
+
+enum Outcome {
+    Queued(oneshot::Receiver<AppendResult>),
+    Refused(Refusal),
+}
+
+/// Why a batch was not queued, with the records that are at fault.
+#[derive(Debug)]
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    record: Option<i32>,
+}
+
+impl RequestRules {
+    async fn queue(&self, node: &Node, topic: &KString, data: PartitionProduceData) -> Outcome {
+        match self.check(node, topic, data) {
+            Ok((partition, batch, treatment)) => {
+                let (reply, receiver) = oneshot::channel();
+                let Some(slot) = node.writers.slot(&partition).await else {
+                    return Outcome::Refused(Refusal::from(ErrorCode::NotLeaderOrFollower));
+                };
+                slot.fill(Append {
+                    log_append_time: treatment.log_append_time,
+                    committed: self.acks == ACKS_ALL,
+                    partition,
+                    batch,
+                    reply,
+                });
+                Outcome::Queued(receiver)
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        }
+    }
+
+    fn check(
+        &self,
+        node: &Node,
+        topic: &KString,
+        data: PartitionProduceData,
+    ) -> Result<(Arc<Partition>, RecordBatch, Treatment), Refusal> {
+        if !(ACKS_ALL..=1).contains(&self.acks) {
+            return Err(ErrorCode::InvalidRequiredAcks.into());
+        }
+        let partition = node
+            .partitions
+            .find(topic, data.index)
+            .ok_or(Refusal::from(ErrorCode::UnknownTopicOrPartition))?;
+        let batch = only_batch(data.records, self.version)?;
+        batch.verify_crc().map_err(|error| refuse_batch(&error))?;
+        let summary = BatchSummary::from(batch.header());
+        if self.transactional || summary.transactional {
+            return Err(Refusal::new(ErrorCode::InvalidTxnState, "transactions are not supported yet"));
+        }
+        let rules = partition.rules.load();
+        let treatment = validate_batch(&summary, &rules.produce, self.now_ms)?;
+        if let Some(check) = &treatment.check {
+            check_records(&batch, |index, timestamp, has_key| check.check(index, timestamp, has_key))?;
+        }
+        let batch = match treatment.recompress {
+            Some(codec) => recompress(&batch, codec)?,
+            None => batch,
+        };
+        Ok((partition, batch, treatment))
+    }
+}
+
+/// The name of a topic that is given by name, or from v13 on by id.
+fn topic_name(node: &Node, version: i16, name: KString, id: Uuid) -> Result<KString, ErrorCode> {
+    if version < 13 {
+        return Ok(name);
+    }
+    node.metadata.image().topic_by_id(id).map(|topic| topic.name.clone()).ok_or(ErrorCode::UnknownTopicId)
+}
+
+/// The one batch that a partition's records must be.
+fn only_batch(records: Option<Records>, version: i16) -> Result<RecordBatch, Refusal> {
+    const NOT_ONE: &str = "a produce request must hold exactly one record batch per partition";
+    let bytes = records.and_then(|records| records.to_bytes()).unwrap_or_default();
+    let length = bytes.len();
+    let mut batches = BatchIter::new(bytes);
+    let batch = match batches.next() {
+        None if length == 0 => return Err(Refusal::new(ErrorCode::InvalidRecord, NOT_ONE)),
+        None => return Err(Refusal::new(ErrorCode::CorruptMessage, "the record batch is cut off")),
+        Some(batch) => batch.map_err(|error| refuse_batch(&error))?,
+    };
+    if batch.size_in_bytes() != length {
+        return Err(Refusal::new(ErrorCode::InvalidRecord, NOT_ONE));
+    }
+    if version < 7 && matches!(batch.compression(), Ok(Compression::Zstd)) {
+        let message = "zstd needs produce requests of version 7 or later";
+        return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, message));
+    }
+    Ok(batch)
+}
+
+fn check_records(
+    batch: &RecordBatch,
+    mut check: impl FnMut(i32, i64, bool) -> Result<(), RecordRejection>,
+) -> Result<(), Refusal> {
+    let records = batch.records().map_err(|error| refuse_batch(&error))?;
+    for (index, record) in (0_i32..).zip(records) {
+        let record = record.map_err(|error| refuse_batch(&error))?;
+        check(index, record.timestamp, record.key.is_some())?;
+    }
+    Ok(())
+}
+
+/// The same records in a batch with another codec.
+fn recompress(batch: &RecordBatch, codec: Compression) -> Result<RecordBatch, Refusal> {
+    let mut builder = RecordBatchBuilder::new(codec).producer(
+        batch.producer_id(),
+        batch.producer_epoch(),
+        batch.base_sequence(),
+    );
+    for record in batch.records().map_err(|error| refuse_batch(&error))? {
+        let record = record.map_err(|error| refuse_batch(&error))?;
+        builder.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+    }
+    RecordBatch::parse(builder.build()).map_err(|error| refuse_batch(&error))
+}
+
+fn refuse_batch(error: &BatchError) -> Refusal {
+    let code = match error {
+        BatchError::UnsupportedMagic { .. } | BatchError::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+        _ => ErrorCode::CorruptMessage,
+    };
+    Refusal::new(code, &error.to_string())
+}
+
+/// Waits for all partitions, until the request's time is over.
+async fn finish(topics: Vec<Topic>, acks: i16, deadline: Instant) -> Answer {
+    let mut failed = None;
+    let mut responses = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let mut partition_responses = Vec::with_capacity(topic.partitions.len());
+        for (index, outcome) in topic.partitions {
+            let response = outcome.response(index, acks, deadline).await;
+            if response.error_code != ErrorCode::None.code() {
+                failed = Some(ErrorCode::from_code(response.error_code));
+            }
+            partition_responses.push(response);
+        }
+        responses.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.id,
+            partition_responses,
+            ..Default::default()
+        });
+    }
+    match (acks, failed) {
+        (0, None) => Answer::Nothing,
+        (0, Some(code)) => Answer::Close(format!("Produce with acks=0 failed: {}", code.name())),
+        _ => Answer::Response(ProduceResponse { responses, ..Default::default() }.into()),
+    }
+}
+
+impl Outcome {
+    async fn response(self, index: i32, acks: i16, deadline: Instant) -> PartitionProduceResponse {
+        let receiver = match self {
+            Self::Refused(refusal) => return refusal.response(index),
+            Self::Queued(receiver) => receiver,
+        };
+        // Only the wait for replicas and disk has a limit: a written batch is soon reported as such.
+        let result = if acks == ACKS_ALL {
+            match tokio::time::timeout_at(deadline, receiver).await {
+                Ok(result) => result,
+                Err(_) => Ok(Err(ErrorCode::RequestTimedOut)),
+            }
+        } else {
+            receiver.await
+        };
+        match result {
+            Ok(Ok(appended)) => appended_response(index, appended),
+            Ok(Err(code)) => Refusal::from(code).response(index),
+            Err(_) => Refusal::from(ErrorCode::NotLeaderOrFollower).response(index),
+        }
+    }
+}
+
+fn appended_response(index: i32, appended: Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.log_append_time,
+        log_start_offset: appended.log_start_offset,
+        ..Default::default()
+    }
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, message: &str) -> Self {
+        Self { code, message: Some(message.to_owned()), record: None }
+    }
+
+    fn response(self, index: i32) -> PartitionProduceResponse {
+        let message = self.message.map(KString::from);
+        let record_errors = self.record.map(|batch_index| BatchIndexAndErrorMessage {
+            batch_index,
+            batch_index_error_message: message.clone(),
+            ..Default::default()
+        });
+        PartitionProduceResponse {
+            index,
+            error_code: self.code.code(),
+            base_offset: NO_OFFSET,
+            log_append_time_ms: NO_OFFSET,
+            log_start_offset: NO_OFFSET,
+            record_errors: record_errors.into_iter().collect(),
+            error_message: message,
+            ..Default::default()
+        }
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, record: None }
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { code: rejection.code, message: Some(rejection.message), record: None }
+    }
+}
+
+impl From<RecordRejection> for Refusal {
+    fn from(rejected: RecordRejection) -> Self {
+        Self { record: Some(rejected.index), ..rejected.rejection.into() }
+    }
+}
+
+/// First version that can carry record batches of format 2.
+const MIN_VERSION: i16 = 3;
+const ACKS_ALL: i16 = -1;
+const NO_OFFSET: i64 = -1;

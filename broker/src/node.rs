@@ -1,0 +1,77 @@
+//! One running broker: what its connections, handlers and background tasks share.
+
+use std::sync::Arc;
+
+use moldau_core::metadata::controller::Controller;
+use moldau_protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
+use moldau_protocol::{ErrorCode, KString};
+use tokio::sync::watch;
+
+use crate::config::BrokerConfig;
+use crate::coordinator::Coordinators;
+use crate::data_dir::random_uuid;
+use crate::metadata::{CONSUMER_OFFSETS, Metadata, offsets_topic};
+use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
+use crate::runtime::{Partitions, Writers};
+
+/// The parts of a running broker.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) config: BrokerConfig,
+    pub(crate) cluster_id: KString,
+    pub(crate) metadata: Metadata,
+    pub(crate) partitions: Arc<Partitions>,
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) coordinators: Coordinators,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) metrics: Metrics,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+/// Notices that the node stops.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Node {
+    pub(crate) fn stopping(&self) -> Stopping {
+        Stopping(self.stop.subscribe())
+    }
+
+    /// Creates topics as a client may ask for them.
+    ///
+    /// # Errors
+    ///
+    /// When the change cannot be made durable; what is wrong with a single topic stands in the response.
+    pub(crate) async fn create_topics(&self, request: CreateTopicsRequest) -> Result<CreateTopicsResponse, ErrorCode> {
+        let decide = move |controller: &Controller<'_>, _: &_| controller.create_topics(&request, &mut random_uuid);
+        self.metadata.decide(decide).await
+    }
+
+    /// Makes sure that `__consumer_offsets` is there.
+    ///
+    /// # Errors
+    ///
+    /// `COORDINATOR_NOT_AVAILABLE` when it cannot be created; clients try again.
+    pub(crate) async fn coordinators_ready(&self) -> Result<(), ErrorCode> {
+        let image = self.metadata.image();
+        if image.topic(CONSUMER_OFFSETS).is_some() {
+            return Ok(());
+        }
+        let request = offsets_topic(&self.config, image.brokers().len());
+        let created = self.create_topics(request).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        let fine = |code| code == ErrorCode::None.code() || code == ErrorCode::TopicAlreadyExists.code();
+        if created.topics.iter().all(|topic| fine(topic.error_code)) {
+            Ok(())
+        } else {
+            Err(ErrorCode::CoordinatorNotAvailable)
+        }
+    }
+}
+
+impl Stopping {
+    /// Resolves when the node stops, and at once when it has stopped.
+    pub(crate) async fn wait(&mut self) {
+        let _ = self.0.wait_for(|stopped| *stopped).await;
+    }
+}

@@ -1,0 +1,152 @@
+//! The newest batches of each partition, kept in memory as the very bytes that the producer sent.
+//!
+//! Consumers at the end of a log are served from here without a system call for the file. One budget covers all
+//! partitions; the batch that is oldest among all of them goes first.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, Weak};
+
+use bytes::{Bytes, BytesMut};
+use moldau_protocol::Records;
+
+use super::lock;
+use super::partition::Partition;
+
+/// The newest batches of one partition: a run without gaps that ends at the log end.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    batches: Mutex<VecDeque<TailBatch>>,
+}
+
+/// One batch: its header with the final offset, and the rest of it.
+#[derive(Debug, Clone)]
+pub(crate) struct TailBatch {
+    base_offset: i64,
+    last_offset: i64,
+    header: Bytes,
+    payload: Bytes,
+}
+
+/// What a tail gives to one fetch.
+#[derive(Debug)]
+pub(crate) struct TailRead {
+    pub(crate) records: Records,
+}
+
+impl TailBatch {
+    /// Small batches are copied together: one piece to write, and the frame they came in is not kept alive by them.
+    pub(crate) fn new(base_offset: i64, last_offset: i64, header: &[u8], payload: &Bytes) -> Self {
+        if payload.len() > MAX_COPIED {
+            let header = Bytes::copy_from_slice(header);
+            return Self { base_offset, last_offset, header, payload: payload.clone() };
+        }
+        let mut whole = BytesMut::with_capacity(header.len() + payload.len());
+        whole.extend_from_slice(header);
+        whole.extend_from_slice(payload);
+        Self { base_offset, last_offset, header: whole.freeze(), payload: Bytes::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.header.len() + self.payload.len()
+    }
+
+    fn weight(&self) -> usize {
+        self.len() + ENTRY_OVERHEAD
+    }
+}
+
+impl Tail {
+    /// Batches from the one that holds `offset`, below `up_to`, at most `max_bytes`; `None` when `offset` is older
+    /// than the tail.
+    ///
+    /// With `at_least_one`, the first batch is given even when it is larger.
+    pub(crate) fn read(&self, offset: i64, up_to: i64, max_bytes: usize, at_least_one: bool) -> Option<TailRead> {
+        let batches = lock(&self.batches);
+        if batches.front()?.base_offset > offset {
+            return None;
+        }
+        let first = batches.partition_point(|batch| batch.last_offset < offset);
+        let mut records = Records::new();
+        for batch in batches.range(first..) {
+            if batch.last_offset >= up_to {
+                break;
+            }
+            let fits = records.len() + batch.len() <= max_bytes;
+            if !fits && !(at_least_one && records.is_empty()) {
+                break;
+            }
+            records.push(batch.header.clone());
+            records.push(batch.payload.clone());
+        }
+        Some(TailRead { records })
+    }
+
+    /// Forgets everything, for example because the log was cut.
+    pub(crate) fn clear(&self) -> usize {
+        let mut batches = lock(&self.batches);
+        let freed = batches.iter().map(TailBatch::weight).sum();
+        batches.clear();
+        freed
+    }
+
+    fn push(&self, batch: TailBatch) {
+        let mut batches = lock(&self.batches);
+        debug_assert!(batches.back().is_none_or(|last| last.last_offset < batch.base_offset));
+        batches.push_back(batch);
+    }
+
+    fn pop(&self) -> usize {
+        lock(&self.batches).pop_front().map_or(0, |batch| batch.weight())
+    }
+}
+
+/// The budget of all tails.
+#[derive(Debug)]
+pub(crate) struct TailCache {
+    limit: usize,
+    state: Mutex<CacheState>,
+}
+
+#[derive(Debug, Default)]
+struct CacheState {
+    used: usize,
+    /// One entry per batch, oldest first. An entry whose partition dropped its batches already frees nothing.
+    order: VecDeque<Weak<Partition>>,
+}
+
+impl TailCache {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, state: Mutex::new(CacheState::default()) }
+    }
+
+    /// Adds the batches that were just appended to `partition`, and drops the oldest ones beyond the budget.
+    pub(crate) fn push(&self, partition: &std::sync::Arc<Partition>, batches: impl IntoIterator<Item = TailBatch>) {
+        if self.limit == 0 {
+            return;
+        }
+        let mut state = lock(&self.state);
+        for batch in batches {
+            state.used += batch.weight();
+            partition.tail.push(batch);
+            state.order.push_back(std::sync::Arc::downgrade(partition));
+        }
+        while state.used > self.limit {
+            let Some(oldest) = state.order.pop_front() else { break };
+            let freed = oldest.upgrade().map_or(0, |partition| partition.tail.pop());
+            state.used -= freed.min(state.used);
+        }
+    }
+
+    /// Drops what is kept of a partition.
+    pub(crate) fn forget(&self, partition: &Partition) {
+        let mut state = lock(&self.state);
+        let freed = partition.tail.clear();
+        state.used -= freed.min(state.used);
+    }
+}
+
+/// Batches up to this size are copied, so that header and payload are one piece.
+const MAX_COPIED: usize = 4096;
+
+/// What an entry costs beside its bytes.
+const ENTRY_OVERHEAD: usize = 160;
