@@ -1,9 +1,21 @@
 //! Stream processing on Kafka topics: Kafka Streams' semantics, names and bytes, in Rust.
 //!
-//! [`runtime`] assigns tasks to partitions, feeds them records in timestamp order, keeps their
-//! stores in changelog topics and commits; it knows nothing of what a record means.
+//! A [`Builder`] makes a [`Topology`] of typed streams and tables; a topology can be described,
+//! tested without a broker ([`Topology::test`]) and run.
+//!
+//! The crate has two halves. [`runtime`] assigns tasks to partitions, feeds them records in
+//! timestamp order, keeps their stores in changelog topics and commits; it knows nothing of what
+//! a record means. The DSL, at the root of this crate, compiles to programs of the runtime.
 
+mod dsl;
 pub mod runtime;
-mod wire;
 
-pub use wire::{KString, RecordHeader};
+pub use bytes::Bytes as Raw;
+pub use dsl::{
+    Builder, Consumed, Data, Fits, Json, KGroupedStream, KStream, KTable, Materialized, OnError,
+    RecordPart, Serde, SerdeContext, SerdeError, TestDriver, TestInput, TestOutput, TestStore,
+    TestWindowStore, TimeWindowedKStream, Topic, Topology, Tumbling, TumblingSize, Window,
+    Windowed, windowed,
+};
+pub use moldau_client::{KString, KString as Str, RecordHeader};
+pub use runtime::{CommitMode, LocalConfig, StartAt, StreamsConfig, StreamsError};

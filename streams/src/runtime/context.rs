@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::cache_budget::CacheBudget;
 use super::error::StreamsError;
 use super::record::OutputRecord;
@@ -24,10 +26,18 @@ pub(crate) struct TaskState {
     pub(crate) stores: Vec<StoreSlot>,
     pub(crate) cache_budget: Arc<CacheBudget>,
     /// What the program sent since the runtime last took it.
-    pub(crate) outputs: Vec<OutputRecord>,
+    pub(crate) outputs: Vec<Output>,
     pub(crate) commit_requested: bool,
     pub(crate) records_out: u64,
     pub(crate) records_dropped: u64,
+}
+
+/// A record on its way out of a task.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) record: OutputRecord,
+    /// Bytes that decide the partition, where they are not the key.
+    pub(crate) partition_key: Option<Bytes>,
 }
 
 impl<'a> TaskContext<'a> {
@@ -92,7 +102,20 @@ impl<'a> TaskContext<'a> {
     /// Writes a record; it is on its way at the latest when the next commit begins.
     pub fn send(&mut self, record: OutputRecord) {
         self.state.records_out += 1;
-        self.state.outputs.push(record);
+        self.state.outputs.push(Output {
+            record,
+            partition_key: None,
+        });
+    }
+
+    /// Writes a record whose partition follows from other bytes than its key: of a windowed key,
+    /// the part without the window, so that all windows of a key meet in one partition.
+    pub fn send_partitioned_by(&mut self, record: OutputRecord, partition_key: Bytes) {
+        self.state.records_out += 1;
+        self.state.outputs.push(Output {
+            record,
+            partition_key: Some(partition_key),
+        });
     }
 
     /// Asks for a commit soon, before the interval has passed.

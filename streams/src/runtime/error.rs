@@ -122,6 +122,24 @@ pub enum StreamsError {
 }
 
 impl StreamsError {
+    /// What kind of error it is, in one word; a dead-letter record carries it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Topology(_) => "Topology",
+            Self::Config { .. } => "Config",
+            Self::MissingTopic { .. } => "MissingTopic",
+            Self::CoPartition { .. } => "CoPartition",
+            Self::InternalTopic { .. } => "InternalTopic",
+            Self::Deserialize { .. } => "Deserialize",
+            Self::Serialize { .. } => "Serialize",
+            Self::Operator { .. } => "Operator",
+            Self::Panic { .. } => "Panic",
+            Self::Store { .. } => "Store",
+            Self::Assignment { .. } => "Assignment",
+        }
+    }
+
     /// A topology that cannot be built or run.
     #[must_use]
     pub fn topology(reason: impl Into<String>) -> Self {

@@ -1,8 +1,7 @@
 //! Records on their way into and out of a task.
 
 use bytes::Bytes;
-
-use crate::wire::{KString, RecordHeader};
+use moldau_client::{KString, RecordHeader};
 
 /// A record of one source partition; key, value and headers are slices of the fetched batch.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,18 +5,19 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use moldau_client::KString;
+
 use super::application::SubTopology;
 use super::cache_budget::CacheBudget;
-use super::context::{TaskContext, TaskState};
+use super::context::{Output, TaskContext, TaskState};
 use super::error::StreamsError;
 use super::offset_metadata;
 use super::partition_group::PartitionGroup;
 use super::plan::TaskInput;
 use super::program::TaskProgram;
 use super::record::{OutputRecord, Record};
-use super::store::StoreSlot;
+use super::store::{ChangelogRecord, StoreSlot};
 use super::task_id::TaskId;
-use crate::wire::KString;
 
 /// One task.
 pub(crate) struct Task {
@@ -184,13 +185,16 @@ impl Task {
                 continue;
             };
             let topic = KString::copy_from(topic);
-            let record = |change: super::store::ChangelogRecord| OutputRecord {
-                topic: topic.clone(),
-                partition: Some(partition),
-                timestamp: change.timestamp,
-                key: Some(change.key),
-                value: change.value,
-                headers: Vec::new(),
+            let record = |change: ChangelogRecord| Output {
+                record: OutputRecord {
+                    topic: topic.clone(),
+                    partition: Some(partition),
+                    timestamp: change.timestamp,
+                    key: Some(change.key),
+                    value: change.value,
+                    headers: Vec::new(),
+                },
+                partition_key: None,
             };
             let changes = store.take_changes().into_iter().map(record);
             self.state.outputs.extend(changes);
@@ -199,7 +203,7 @@ impl Task {
     }
 
     /// What the task wrote since the last call, in order.
-    pub(crate) fn take_outputs(&mut self, into: &mut Vec<OutputRecord>) {
+    pub(crate) fn take_outputs(&mut self, into: &mut Vec<Output>) {
         into.append(&mut self.state.outputs);
     }
 

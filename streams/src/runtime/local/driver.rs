@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::config::{CommitMode, LocalConfig};
 use super::topics::{LocalRecord, LocalTopicRecord, Topics};
 use crate::runtime::application::Application;
 use crate::runtime::cache_budget::CacheBudget;
+use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
 use crate::runtime::plan::{Plan, external_topics};
 use crate::runtime::record::Record;
@@ -278,9 +281,17 @@ impl LocalDriver {
         if let Some(running) = self.tasks.get_mut(&id) {
             running.task.take_outputs(&mut outputs);
         }
-        for output in outputs {
+        for Output {
+            record: output,
+            partition_key,
+        } in outputs
+        {
+            let by_part = |key: &Bytes| self.topics.partition_of(&output.topic, key, &self.config);
+            let partition = output
+                .partition
+                .or_else(|| partition_key.as_ref().map(by_part));
             let record = LocalRecord {
-                partition: output.partition,
+                partition,
                 timestamp: output.timestamp,
                 key: output.key,
                 value: output.value,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use moldau_client::RecordHeader;
+use moldau_client::partitioner::partition_for_key;
 
 use super::config::LocalConfig;
 use crate::runtime::error::StreamsError;
-use crate::wire::{RecordHeader, partition_for_key};
 
 /// A record to write to a local topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +113,16 @@ impl Topics {
             headers: record.headers,
         });
         Ok(())
+    }
+
+    /// Partition of a key in a topic that may not exist yet.
+    pub(super) fn partition_of(&self, name: &str, key: &[u8], config: &LocalConfig) -> i32 {
+        let topic = self.topics.get(name);
+        let count = topic.and_then(|topic| i32::try_from(topic.partitions.len()).ok());
+        partition_for_key(
+            key,
+            count.unwrap_or_else(|| config.partitions_of(name)).max(1),
+        )
     }
 
     pub(super) fn records(&self, name: &str) -> &[LocalTopicRecord] {

@@ -1,0 +1,252 @@
+//! The beginning of a topology.
+
+use std::any::type_name;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::consumed::Consumed;
+use super::graph::{Graph, NodeKind, SharedGraph, Store, StoreId, build_source};
+use super::kstream::KStream;
+use super::ktable::{KTable, store_getter};
+use super::materialized::Materialized;
+use super::node::NodeId;
+use super::on_error::OnError;
+use super::operators::source::Source;
+use super::operators::table::TableSource;
+use super::serde::Serde;
+use super::topic::Topic;
+use super::topology::Topology;
+use super::typed_store::TypedStore;
+use crate::runtime::{SourceRole, StoreKind, StreamsError};
+
+/// Builds a topology: streams and tables come from topics, operators hang on them.
+///
+/// Mistakes (two stores of one name, a topic read twice) are shown by [`Builder::build`], so that
+/// building needs no `?`.
+///
+/// ```
+/// use moldau_streams::{Builder, Raw, Topic};
+///
+/// const LINES: Topic<Option<Raw>, String> = Topic::new("lines");
+/// const COUNTS: Topic<String, i64> = Topic::new("counts");
+///
+/// let builder = Builder::new("word-count");
+/// builder
+///     .stream(&LINES)
+///     .flat_map_values(|line, words| {
+///         words.extend(line.split_whitespace().map(str::to_lowercase));
+///     })
+///     .group_by(|_, word: &String| word.clone())
+///     .count_as("counts")
+///     .to_stream()
+///     .to(&COUNTS);
+/// let topology = builder.build()?;
+/// # Ok::<(), moldau_streams::StreamsError>(())
+/// ```
+pub struct Builder {
+    graph: SharedGraph,
+}
+
+impl Builder {
+    /// A topology without operators. The application id is the consumer group, and the prefix
+    /// of all internal topics.
+    #[must_use]
+    pub fn new(application_id: impl Into<String>) -> Self {
+        Self {
+            graph: Rc::new(RefCell::new(Graph::new(application_id.into()))),
+        }
+    }
+
+    /// What to do with records that are not of their topic's types, where a source does not say
+    /// itself. Applies to sources added afterwards; the default is [`OnError::Fail`].
+    pub fn on_deserialization_error(&self, on_error: OnError) {
+        self.graph.borrow_mut().on_deserialization_error = on_error;
+    }
+
+    /// The records of a topic.
+    #[must_use = "a stream does nothing until an operator hangs on it"]
+    pub fn stream<K: Serde, V: Serde>(&self, topic: &Topic<K, V>) -> KStream<K, V> {
+        self.stream_with(topic, Consumed::new())
+    }
+
+    /// The records of a topic, read in another way than by default.
+    #[must_use = "a stream does nothing until an operator hangs on it"]
+    pub fn stream_with<K: Serde, V: Serde>(
+        &self,
+        topic: &Topic<K, V>,
+        consumed: Consumed,
+    ) -> KStream<K, V> {
+        let mut graph = self.graph.borrow_mut();
+        let name = graph.node_name(consumed.name, "KSTREAM-SOURCE-");
+        let kind = NodeKind::Source {
+            topic: topic.name().to_owned(),
+            start_at: consumed.start_at,
+            role: SourceRole::Stream,
+            types: type_name::<(K, V)>(),
+        };
+        // A topic read twice is read once: both streams hang on the same source.
+        let same = graph.nodes.iter().position(|node| node.kind == kind);
+        let source = match same {
+            Some(index) => NodeId(index),
+            None => {
+                let on_error = consumed.on_error;
+                let on_error = on_error.unwrap_or_else(|| graph.on_deserialization_error.clone());
+                let topic = topic.name().to_owned();
+                let build = build_source(move |compiler, id| {
+                    Ok(Box::new(Source::<K, V> {
+                        id,
+                        topic: topic.clone(),
+                        on_error: on_error.clone(),
+                        children: compiler.children(id)?,
+                    }))
+                });
+                graph.add_node(name, kind, &[], Vec::new(), build)
+            }
+        };
+        drop(graph);
+        KStream::new(Rc::clone(&self.graph), source, [source].into(), false)
+    }
+
+    /// A table that holds the last value of each key of a topic. A null value removes its key.
+    #[must_use = "a table does nothing until an operator hangs on it"]
+    pub fn table<K: Serde, V: Serde>(&self, topic: &Topic<K, V>) -> KTable<K, V> {
+        self.add_table(topic, Consumed::new(), Materialized::default())
+    }
+
+    /// A table with a store of its own name, or kept in another way than by default.
+    #[must_use = "a table does nothing until an operator hangs on it"]
+    pub fn table_as<K: Serde, V: Serde>(
+        &self,
+        topic: &Topic<K, V>,
+        materialized: impl Into<Materialized>,
+    ) -> KTable<K, V> {
+        self.add_table(topic, Consumed::new(), materialized.into())
+    }
+
+    /// A table, read and kept in another way than by default.
+    #[must_use = "a table does nothing until an operator hangs on it"]
+    pub fn table_with<K: Serde, V: Serde>(
+        &self,
+        topic: &Topic<K, V>,
+        consumed: Consumed,
+        materialized: impl Into<Materialized>,
+    ) -> KTable<K, V> {
+        self.add_table(topic, consumed, materialized.into())
+    }
+
+    /// The finished topology.
+    ///
+    /// # Errors
+    /// The first mistake made while it was built, or [`StreamsError::Topology`] if it is empty.
+    pub fn build(&self) -> Result<Topology, StreamsError> {
+        let graph = self.graph.borrow();
+        if let Some(mistake) = &graph.mistake {
+            return Err(mistake.clone());
+        }
+        if graph.nodes.is_empty() {
+            return Err(StreamsError::topology(
+                "the topology is empty\n  hint: begin with `builder.stream(&TOPIC)` or `builder.table(&TOPIC)`",
+            ));
+        }
+        let mut topics = BTreeSet::new();
+        for node in &graph.nodes {
+            if let NodeKind::Source { topic, .. } = &node.kind
+                && !topics.insert(topic)
+            {
+                return Err(StreamsError::topology(format!(
+                    "topic \"{topic}\" is read twice with different types or settings\n  hint: read it once and use the stream or table twice"
+                )));
+            }
+        }
+        Ok(Topology::new(Arc::new(graph.clone())))
+    }
+
+    fn add_table<K: Serde, V: Serde>(
+        &self,
+        topic: &Topic<K, V>,
+        consumed: Consumed,
+        materialized: Materialized,
+    ) -> KTable<K, V> {
+        let mut graph = self.graph.borrow_mut();
+        let used = materialized.name.is_some();
+        let store_name = graph.store_name(materialized.name, &format!("{}-", topic.name()));
+        let given = consumed.name;
+        let source_name = given.as_ref().map(|name| format!("{name}-source"));
+        let source_name = graph.node_name(source_name, "KSTREAM-SOURCE-");
+        let name = graph.node_name(given, "KTABLE-SOURCE-");
+        let store = graph.add_store(Store {
+            name: store_name,
+            kind: StoreKind::KeyValue,
+            caching: materialized.caching,
+            logging: materialized.logging,
+            used,
+            build: Arc::new(|index, store| Box::new(TypedStore::<V>::new(index, store))),
+        });
+        let on_error = consumed.on_error;
+        let on_error = on_error.unwrap_or_else(|| graph.on_deserialization_error.clone());
+        let kind = NodeKind::Source {
+            topic: topic.name().to_owned(),
+            start_at: consumed.start_at,
+            role: SourceRole::Table,
+            types: type_name::<(K, V)>(),
+        };
+        let build = table_source::<K, V>(topic.name().to_owned(), on_error, store);
+        let source = graph.add_node(source_name, kind, &[], Vec::new(), build);
+        let inside_source = Arc::new(|_: &mut super::compile::Compiler<'_>, _: NodeId| {
+            Err(StreamsError::topology(
+                "a table's node is made by its source",
+            ))
+        });
+        let table = graph.add_node(
+            name,
+            NodeKind::Processor,
+            &[source],
+            vec![store],
+            inside_source,
+        );
+        drop(graph);
+        let graph = Rc::clone(&self.graph);
+        KTable::new(
+            graph,
+            table,
+            [source].into(),
+            store_getter::<K, V>(store),
+            store,
+        )
+    }
+}
+
+/// Makes the node that is both the source and the table behind it.
+fn table_source<K: Serde, V: Serde>(
+    topic: String,
+    on_error: OnError,
+    store: StoreId,
+) -> super::graph::Build {
+    build_source(move |compiler, source| {
+        let table = compiler.graph().nodes[source.0].children.first().copied();
+        let Some(table) = table else {
+            return Err(StreamsError::topology("a table's source has no table"));
+        };
+        Ok(Box::new(TableSource::<K, V> {
+            source,
+            id: table,
+            topic: topic.clone(),
+            on_error: on_error.clone(),
+            store: compiler.store(store),
+            children: compiler.children(table)?,
+        }))
+    })
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let graph = self.graph.borrow();
+        formatter
+            .debug_struct("Builder")
+            .field("application_id", &graph.application_id)
+            .field("operators", &graph.nodes.len())
+            .finish()
+    }
+}

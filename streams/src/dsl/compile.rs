@@ -1,0 +1,275 @@
+//! From the logical topology to sub-topologies and their programs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use moldau_client::KString;
+
+use super::graph::{Graph, NodeKind, Store, StoreId};
+use super::node::{
+    Built, BuiltSource, Children, JunctionRef, Node, NodeId, ProgramState, SourceNode, TypedNode,
+};
+use super::program::DslProgram;
+use crate::runtime::{
+    Application, CoPartition, InternalTopic, SourceIndex, SourceTopic, StoreIndex, StoreKind,
+    StoreSpec, StreamsError, SubTopology, TaskProgram,
+};
+
+/// A connected part of the graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Nodes in the order they were added.
+    pub(crate) nodes: Vec<NodeId>,
+    /// Its source nodes; the runtime's [`SourceIndex`] counts these.
+    pub(crate) sources: Vec<NodeId>,
+    /// Its stores; the runtime's [`StoreIndex`] counts these.
+    pub(crate) stores: Vec<StoreId>,
+}
+
+/// Cuts the graph into parts that are connected by nodes or stores, numbered as Kafka Streams
+/// does: by the names of their source nodes.
+pub(crate) fn parts(graph: &Graph) -> Vec<Part> {
+    let mut group: Vec<usize> = (0..graph.nodes.len()).collect();
+    let mut first_with_store: BTreeMap<StoreId, usize> = BTreeMap::new();
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for parent in &node.parents {
+            join(&mut group, parent.0, index);
+        }
+        for store in node
+            .stores
+            .iter()
+            .filter(|store| graph.stores[store.0].used)
+        {
+            let first = *first_with_store.entry(*store).or_insert(index);
+            join(&mut group, first, index);
+        }
+    }
+    let is_source = |index: &usize| matches!(graph.nodes[*index].kind, NodeKind::Source { .. });
+    let mut sources: Vec<_> = (0..graph.nodes.len()).filter(is_source).collect();
+    sources.sort_by_key(|source| &graph.nodes[*source].name);
+    let mut order = Vec::new();
+    for source in sources {
+        let root = root(&group, source);
+        if !order.contains(&root) {
+            order.push(root);
+        }
+    }
+    order
+        .into_iter()
+        .map(|wanted| part(graph, &group, wanted))
+        .collect()
+}
+
+fn part(graph: &Graph, group: &[usize], wanted: usize) -> Part {
+    let members = (0..graph.nodes.len()).filter(|index| root(group, *index) == wanted);
+    let nodes: Vec<_> = members.map(NodeId).collect();
+    let is_source = |id: &&NodeId| matches!(graph.nodes[id.0].kind, NodeKind::Source { .. });
+    let stores = nodes.iter().flat_map(|id| &graph.nodes[id.0].stores);
+    let stores: BTreeSet<_> = stores
+        .filter(|id| graph.stores[id.0].used)
+        .copied()
+        .collect();
+    Part {
+        sources: nodes.iter().filter(is_source).copied().collect(),
+        stores: stores.into_iter().collect(),
+        nodes,
+    }
+}
+
+fn root(group: &[usize], mut index: usize) -> usize {
+    while group[index] != index {
+        index = group[index];
+    }
+    index
+}
+
+fn join(group: &mut [usize], one: usize, other: usize) {
+    let (one, other) = (root(group, one), root(group, other));
+    group[other.max(one)] = other.min(one);
+}
+
+/// Makes the application that the runtime runs.
+pub(crate) fn application(graph: &Arc<Graph>) -> Application {
+    let parts = parts(graph);
+    Application {
+        application_id: graph.application_id.clone(),
+        sub_topologies: parts
+            .into_iter()
+            .map(|part| sub_topology(graph, part))
+            .collect(),
+    }
+}
+
+fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
+    let sources = part
+        .sources
+        .iter()
+        .filter_map(|id| source_topic(graph, *id))
+        .collect();
+    let repartition_topics = part
+        .nodes
+        .iter()
+        .filter_map(|id| match &graph.nodes[id.0].kind {
+            NodeKind::RepartitionSink { topic } => {
+                let name = topic.strip_suffix(REPARTITION_SUFFIX).unwrap_or(topic);
+                Some(InternalTopic::repartition(&graph.application_id, name))
+            }
+            _ => None,
+        });
+    let mut copartitioned = Vec::new();
+    for (nodes, operator) in &graph.copartitions {
+        let index = |node: &NodeId| part.sources.iter().position(|source| source == node);
+        let sources: Vec<_> = nodes.iter().filter_map(index).map(SourceIndex).collect();
+        if sources.len() > 1 {
+            copartitioned.push(CoPartition {
+                sources,
+                operator: graph.nodes[operator.0].name.clone(),
+            });
+        }
+    }
+    let store = |id: &StoreId| store_spec(&graph.application_id, &graph.stores[id.0]);
+    let (program_graph, program_part) = (Arc::clone(graph), Arc::new(part.clone()));
+    SubTopology {
+        sources,
+        copartitioned,
+        repartition_topics: repartition_topics.collect(),
+        stores: part.stores.iter().map(store).collect(),
+        program: Arc::new(move |_| {
+            let program = Compiler::compile(&program_graph, &program_part)?;
+            Ok(Box::new(program) as Box<dyn TaskProgram>)
+        }),
+    }
+}
+
+fn source_topic(graph: &Graph, id: NodeId) -> Option<SourceTopic> {
+    match &graph.nodes[id.0].kind {
+        NodeKind::Source {
+            topic,
+            start_at,
+            role,
+            ..
+        } => Some(SourceTopic {
+            topic: graph.source_topic_name(topic, *role),
+            start_at: *start_at,
+            role: *role,
+        }),
+        _ => None,
+    }
+}
+
+fn store_spec(application_id: &str, store: &Store) -> StoreSpec {
+    let mut spec = match store.kind {
+        StoreKind::KeyValue => StoreSpec::key_value(application_id, &store.name),
+        StoreKind::Window { retention_ms } => {
+            StoreSpec::window(application_id, &store.name, retention_ms)
+        }
+    };
+    if !store.logging {
+        spec.changelog = None;
+    }
+    spec
+}
+
+/// Makes the nodes and typed stores of one task.
+pub(crate) struct Compiler<'a> {
+    graph: &'a Graph,
+    part: &'a Part,
+    /// Slot of each node that has several parents.
+    junctions: BTreeMap<NodeId, usize>,
+}
+
+impl<'a> Compiler<'a> {
+    fn compile(graph: &'a Graph, part: &'a Part) -> Result<DslProgram, StreamsError> {
+        let has_parents = |id: &&NodeId| graph.nodes[id.0].parents.len() > 1;
+        let joined: Vec<_> = part.nodes.iter().filter(has_parents).copied().collect();
+        let mut compiler = Self {
+            graph,
+            part,
+            junctions: joined
+                .iter()
+                .enumerate()
+                .map(|(slot, id)| (*id, slot))
+                .collect(),
+        };
+        let mut junctions: Vec<Option<Box<dyn Built>>> = Vec::new();
+        for id in joined {
+            junctions.push(Some(compiler.build(id)?));
+        }
+        let mut sources: Vec<Box<dyn SourceNode>> = Vec::new();
+        let mut topics = Vec::new();
+        for id in &part.sources {
+            let source = compiler.build(*id)?.into_any().downcast::<BuiltSource>();
+            sources.push(source.map_err(|_| wrong_type(&graph.nodes[id.0].name))?.0);
+            let topic = source_topic(graph, *id).map(|source| source.topic);
+            topics.push(KString::from(topic.unwrap_or_default()));
+        }
+        let stores = part.stores.iter().enumerate().map(|(index, id)| {
+            let store = &graph.stores[id.0];
+            (store.build)(StoreIndex(index), store)
+        });
+        let names: Vec<_> = graph.nodes.iter().map(|node| node.name.clone()).collect();
+        let state = ProgramState {
+            stores: stores.collect(),
+            junctions,
+            names: names.into(),
+            operator: NodeId::default(),
+            origin_topic: KString::default(),
+            buffer: BytesMut::new(),
+        };
+        Ok(DslProgram::new(sources, topics, state))
+    }
+
+    /// The children of a node that pushes keys and values of these types.
+    pub(crate) fn children<K: 'static, V: 'static>(
+        &mut self,
+        id: NodeId,
+    ) -> Result<Children<K, V>, StreamsError> {
+        let mut children: Vec<Box<dyn Node<K, V>>> = Vec::new();
+        for child in &self.graph.nodes[id.0].children {
+            if let Some(slot) = self.junctions.get(child) {
+                children.push(Box::new(JunctionRef { slot: *slot }));
+                continue;
+            }
+            let node = self.build(*child)?.into_any().downcast::<TypedNode<K, V>>();
+            children.push(
+                node.map_err(|_| wrong_type(&self.graph.nodes[child.0].name))?
+                    .0,
+            );
+        }
+        Ok(Children::new(children))
+    }
+
+    /// Position of a store among those of the task; `None` if nobody needs it.
+    pub(crate) fn store(&self, id: StoreId) -> Option<StoreIndex> {
+        self.part
+            .stores
+            .iter()
+            .position(|store| *store == id)
+            .map(StoreIndex)
+    }
+
+    /// Position of a store that the operator cannot work without.
+    pub(crate) fn needed_store(&self, id: StoreId) -> Result<StoreIndex, StreamsError> {
+        self.store(id).ok_or_else(|| StreamsError::Store {
+            store: self.graph.stores[id.0].name.clone(),
+            reason: "is not part of the sub-topology that needs it".to_owned(),
+        })
+    }
+
+    /// The topology.
+    pub(crate) fn graph(&self) -> &Graph {
+        self.graph
+    }
+
+    fn build(&mut self, id: NodeId) -> Result<Box<dyn Built>, StreamsError> {
+        let build = Arc::clone(&self.graph.nodes[id.0].build);
+        build(self, id)
+    }
+}
+
+fn wrong_type(node: &str) -> StreamsError {
+    StreamsError::topology(format!("operator {node} was given records of another type"))
+}
+
+pub(crate) const REPARTITION_SUFFIX: &str = "-repartition";

@@ -1,0 +1,99 @@
+//! The text of a topology, as Java's `Topology.describe()` writes it.
+
+use std::fmt::Write;
+
+use super::compile::{Part, parts};
+use super::graph::{Graph, GraphNode, NodeKind};
+use super::node::NodeId;
+
+/// The topology as text.
+pub(super) fn describe(graph: &Graph) -> String {
+    let sizes = sizes(graph);
+    let mut text = String::from("Topologies:\n ");
+    for (index, part) in parts(graph).iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "  Sub-topology: {index}\n{}\n",
+            sub_topology(graph, part, &sizes)
+        );
+    }
+    text
+}
+
+/// Each node counts as one and adds its size to every parent.
+fn sizes(graph: &Graph) -> Vec<usize> {
+    let mut sizes = vec![1; graph.nodes.len()];
+    // Children are added after their parents.
+    for index in (0..graph.nodes.len()).rev() {
+        for parent in &graph.nodes[index].parents {
+            sizes[parent.0] += sizes[index];
+        }
+    }
+    sizes
+}
+
+fn sub_topology(graph: &Graph, part: &Part, sizes: &[usize]) -> String {
+    let mut text = String::new();
+    for id in in_order(graph, &part.nodes, sizes) {
+        let node = &graph.nodes[id.0];
+        let name = &node.name;
+        let _ = match &node.kind {
+            NodeKind::Source { topic, .. } => {
+                writeln!(text, "    Source: {name} (topics: [{topic}])")
+            }
+            NodeKind::Processor => {
+                writeln!(
+                    text,
+                    "    Processor: {name} (stores: [{}])",
+                    stores(graph, node)
+                )
+            }
+            NodeKind::Sink { topic } | NodeKind::RepartitionSink { topic } => {
+                writeln!(text, "    Sink: {name} (topic: {topic})")
+            }
+        };
+        if !matches!(
+            node.kind,
+            NodeKind::Sink { .. } | NodeKind::RepartitionSink { .. }
+        ) {
+            let children = in_order(graph, &node.children, sizes);
+            let _ = writeln!(text, "      --> {}", names(graph, &children));
+        }
+        if !matches!(node.kind, NodeKind::Source { .. }) {
+            let _ = writeln!(text, "      <-- {}", names(graph, &node.parents));
+        }
+    }
+    text
+}
+
+/// Largest first, then by name.
+fn in_order(graph: &Graph, nodes: &[NodeId], sizes: &[usize]) -> Vec<NodeId> {
+    let mut nodes = nodes.to_vec();
+    nodes.sort_by(|one, other| {
+        let by_name = || graph.nodes[one.0].name.cmp(&graph.nodes[other.0].name);
+        sizes[other.0].cmp(&sizes[one.0]).then_with(by_name)
+    });
+    nodes
+}
+
+fn names(graph: &Graph, nodes: &[NodeId]) -> String {
+    if nodes.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<_> = nodes
+        .iter()
+        .map(|id| graph.nodes[id.0].name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+fn stores(graph: &Graph, node: &GraphNode) -> String {
+    let used = node
+        .stores
+        .iter()
+        .map(|id| &graph.stores[id.0])
+        .filter(|store| store.used);
+    let names: Vec<_> = used.map(|store| store.name.as_str()).collect();
+    names.join(", ")
+}

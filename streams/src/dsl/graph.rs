@@ -1,0 +1,185 @@
+//! The logical topology while it is built: nodes with Kafka Streams' names, and stores.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::compile::Compiler;
+use super::node::{Built, BuiltSource, Node, NodeId, SourceNode, TypedNode};
+use super::on_error::OnError;
+use crate::runtime::{SourceRole, StartAt, StoreIndex, StoreKind, StreamsError};
+
+/// The graph that a builder and all its streams and tables share.
+pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
+
+/// Makes a node of one task; only the typed streams know its types.
+pub(crate) type Build =
+    Arc<dyn Fn(&mut Compiler<'_>, NodeId) -> Result<Box<dyn Built>, StreamsError> + Send + Sync>;
+
+/// Makes the typed store of one task.
+pub(crate) type BuildStore = Arc<dyn Fn(StoreIndex, &Store) -> Box<dyn Any + Send> + Send + Sync>;
+
+/// The logical topology.
+#[derive(Clone)]
+pub(crate) struct Graph {
+    pub(crate) application_id: String,
+    pub(crate) nodes: Vec<GraphNode>,
+    pub(crate) stores: Vec<Store>,
+    pub(crate) copartitions: Vec<(BTreeSet<NodeId>, NodeId)>,
+    pub(crate) on_deserialization_error: OnError,
+    /// The first mistake; shown when the topology is built, so that streams need no `?`.
+    pub(crate) mistake: Option<StreamsError>,
+    next_index: usize,
+}
+
+/// A node of the logical topology.
+#[derive(Clone)]
+pub(crate) struct GraphNode {
+    pub(crate) name: String,
+    pub(crate) kind: NodeKind,
+    pub(crate) parents: Vec<NodeId>,
+    pub(crate) children: Vec<NodeId>,
+    pub(crate) stores: Vec<StoreId>,
+    pub(crate) build: Build,
+}
+
+/// What a node is, seen from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    Source {
+        topic: String,
+        start_at: StartAt,
+        role: SourceRole,
+        /// Names of the key's and the value's type.
+        types: &'static str,
+    },
+    Processor,
+    Sink {
+        topic: String,
+    },
+    /// Writes a repartition topic; the name is without the application id.
+    RepartitionSink {
+        topic: String,
+    },
+}
+
+/// A store, as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StoreId(pub(crate) usize);
+
+/// A store of the logical topology.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) name: String,
+    pub(crate) kind: StoreKind,
+    pub(crate) caching: bool,
+    pub(crate) logging: bool,
+    /// Whether anything needs it. A table that nobody looks into has no store.
+    pub(crate) used: bool,
+    pub(crate) build: BuildStore,
+}
+
+impl Graph {
+    pub(crate) fn new(application_id: String) -> Self {
+        Self {
+            application_id,
+            nodes: Vec::new(),
+            stores: Vec::new(),
+            copartitions: Vec::new(),
+            on_deserialization_error: OnError::Fail,
+            mistake: None,
+            next_index: 0,
+        }
+    }
+
+    /// The name of the next node: the one given, or a numbered one. Both use up a number, so
+    /// that naming a node does not rename those after it.
+    pub(crate) fn node_name(&mut self, given: Option<String>, prefix: &str) -> String {
+        let numbered = self.numbered(prefix);
+        given.unwrap_or(numbered)
+    }
+
+    /// The name of the next store. A given name uses up no number.
+    pub(crate) fn store_name(&mut self, given: Option<String>, prefix: &str) -> String {
+        given.unwrap_or_else(|| self.numbered(&format!("{prefix}STATE-STORE-")))
+    }
+
+    pub(crate) fn numbered(&mut self, prefix: &str) -> String {
+        let index = self.next_index;
+        self.next_index += 1;
+        format!("{prefix}{index:010}")
+    }
+
+    pub(crate) fn add_node(
+        &mut self,
+        name: String,
+        kind: NodeKind,
+        parents: &[NodeId],
+        stores: Vec<StoreId>,
+        build: Build,
+    ) -> NodeId {
+        if self.nodes.iter().any(|node| node.name == name) {
+            self.mistake(format!(
+                "two operators are called \"{name}\"\n  hint: give each a name of its own"
+            ));
+        }
+        let id = NodeId(self.nodes.len());
+        for parent in parents {
+            self.nodes[parent.0].children.push(id);
+        }
+        self.nodes.push(GraphNode {
+            name,
+            kind,
+            parents: parents.to_vec(),
+            children: Vec::new(),
+            stores,
+            build,
+        });
+        id
+    }
+
+    pub(crate) fn add_store(&mut self, store: Store) -> StoreId {
+        if self.stores.iter().any(|other| other.name == store.name) {
+            self.mistake(format!(
+                "two stores are called \"{}\"\n  hint: give each a name of its own",
+                store.name
+            ));
+        }
+        self.stores.push(store);
+        StoreId(self.stores.len() - 1)
+    }
+
+    pub(crate) fn mistake(&mut self, reason: String) {
+        self.mistake.get_or_insert(StreamsError::Topology(reason));
+    }
+
+    /// A source topic's full name: repartition topics have the application id before them.
+    pub(crate) fn source_topic_name(&self, topic: &str, role: SourceRole) -> String {
+        match role {
+            SourceRole::Repartition => format!("{}-{topic}", self.application_id),
+            SourceRole::Stream | SourceRole::Table => topic.to_owned(),
+        }
+    }
+}
+
+/// Wraps the making of a typed node.
+pub(crate) fn build_node<K: 'static, V: 'static>(
+    make: impl Fn(&mut Compiler<'_>, NodeId) -> Result<Box<dyn Node<K, V>>, StreamsError>
+    + Send
+    + Sync
+    + 'static,
+) -> Build {
+    Arc::new(move |compiler, id| Ok(Box::new(TypedNode(make(compiler, id)?)) as Box<dyn Built>))
+}
+
+/// Wraps the making of a source.
+pub(crate) fn build_source(
+    make: impl Fn(&mut Compiler<'_>, NodeId) -> Result<Box<dyn SourceNode>, StreamsError>
+    + Send
+    + Sync
+    + 'static,
+) -> Build {
+    Arc::new(move |compiler, id| Ok(Box::new(BuiltSource(make(compiler, id)?)) as Box<dyn Built>))
+}

@@ -1,0 +1,223 @@
+//! Grouped streams, and what they are aggregated to.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::data::Data;
+use super::graph::{NodeKind, Store, StoreId, build_node};
+use super::kstream::KStream;
+use super::ktable::{KTable, store_getter};
+use super::materialized::Materialized;
+use super::operators::aggregate::Aggregate;
+use super::serde::Serde;
+use super::typed_store::TypedStore;
+use super::windowed_stream::TimeWindowedKStream;
+use super::windows::Tumbling;
+use crate::runtime::StoreKind;
+
+/// A stream grouped by its key, to be aggregated.
+///
+/// Records without a key, and without windows also records without a value, are dropped.
+#[must_use = "a grouping does nothing until it is aggregated"]
+pub struct KGroupedStream<K, V> {
+    stream: KStream<K, V>,
+    /// Name of the repartition topic, where it was given.
+    name: Option<String>,
+    /// The way through the repartition topic of a named grouping, once there is one.
+    repartitioned: Rc<RefCell<Option<KStream<K, V>>>>,
+}
+
+impl<K: Serde, V: Serde> KGroupedStream<K, V> {
+    pub(super) fn new(stream: KStream<K, V>, name: Option<String>) -> Self {
+        Self {
+            stream,
+            name,
+            repartitioned: Rc::default(),
+        }
+    }
+
+    /// How many records each key has.
+    #[must_use]
+    pub fn count(&self) -> KTable<K, i64> {
+        self.count_as(Materialized::default())
+    }
+
+    /// How many records each key has, in a store with a name or settings of its own.
+    #[must_use]
+    pub fn count_as(&self, materialized: impl Into<Materialized>) -> KTable<K, i64> {
+        self.aggregated(AGGREGATE, materialized.into(), count_one)
+    }
+
+    /// The values of each key made into one of the same type: `reducer` gets what there is and
+    /// the new value. The first value of a key is taken as it is.
+    #[must_use]
+    pub fn reduce(&self, reducer: impl Fn(&V, &V) -> V + Data) -> KTable<K, V>
+    where
+        V: Clone,
+    {
+        self.reduce_as(Materialized::default(), reducer)
+    }
+
+    /// As [`reduce`](Self::reduce), in a store with a name or settings of its own.
+    #[must_use]
+    pub fn reduce_as(
+        &self,
+        materialized: impl Into<Materialized>,
+        reducer: impl Fn(&V, &V) -> V + Data,
+    ) -> KTable<K, V>
+    where
+        V: Clone,
+    {
+        self.aggregated(REDUCE, materialized.into(), reduce_one(reducer))
+    }
+
+    /// The values of each key taken into an aggregate that begins as `initial` makes it.
+    #[must_use]
+    pub fn aggregate<A: Serde>(
+        &self,
+        initial: impl Fn() -> A + Data,
+        add: impl Fn(&K, &V, &mut A) + Data,
+    ) -> KTable<K, A> {
+        self.aggregate_as(Materialized::default(), initial, add)
+    }
+
+    /// As [`aggregate`](Self::aggregate), in a store with a name or settings of its own.
+    #[must_use]
+    pub fn aggregate_as<A: Serde>(
+        &self,
+        materialized: impl Into<Materialized>,
+        initial: impl Fn() -> A + Data,
+        add: impl Fn(&K, &V, &mut A) + Data,
+    ) -> KTable<K, A> {
+        self.aggregated(AGGREGATE, materialized.into(), aggregate_one(initial, add))
+    }
+
+    /// Aggregates in tumbling windows of event time.
+    pub fn windowed_by(&self, windows: Tumbling) -> TimeWindowedKStream<K, V> {
+        TimeWindowedKStream::new(self.clone(), windows)
+    }
+
+    fn aggregated<A: Serde>(
+        &self,
+        prefix: &str,
+        materialized: Materialized,
+        add: impl Fn(&K, &V, &mut Option<A>) + Data,
+    ) -> KTable<K, A> {
+        let kind = StoreKind::KeyValue;
+        let (stream, name, store) = self.prepare::<A>(prefix, materialized, kind);
+        let add = Arc::new(add);
+        let build = build_node::<K, V>(move |compiler, id| {
+            Ok(Box::new(Aggregate {
+                id,
+                store: compiler.needed_store(store)?,
+                store_name: compiler.graph().stores[store.0].name.clone(),
+                add: Arc::clone(&add),
+                input: PhantomData,
+                children: compiler.children(id)?,
+            }))
+        });
+        let mut graph = stream.graph.borrow_mut();
+        let parents = [stream.node];
+        let node = graph.add_node(name, NodeKind::Processor, &parents, vec![store], build);
+        drop(graph);
+        let graph = Rc::clone(&stream.graph);
+        KTable::new(
+            graph,
+            node,
+            stream.sources,
+            store_getter::<K, A>(store),
+            store,
+        )
+    }
+
+    /// Numbers store and operator, leads the stream through its repartition topic if it needs
+    /// to, and adds the store: in the order in which Kafka Streams numbers them.
+    pub(super) fn prepare<A: Serde>(
+        &self,
+        prefix: &str,
+        materialized: Materialized,
+        kind: StoreKind,
+    ) -> (KStream<K, V>, String, StoreId) {
+        let mut graph = self.stream.graph.borrow_mut();
+        let store_name = graph.store_name(materialized.name, prefix);
+        let name = graph.node_name(None, prefix);
+        drop(graph);
+        let stream = self.by_key(&store_name);
+        let mut graph = self.stream.graph.borrow_mut();
+        let store = graph.add_store(Store {
+            name: store_name,
+            kind,
+            caching: materialized.caching,
+            logging: materialized.logging,
+            used: true,
+            build: Arc::new(|index, store| Box::new(TypedStore::<A>::new(index, store))),
+        });
+        drop(graph);
+        (stream, name, store)
+    }
+
+    /// The stream as it is partitioned by its key. A named grouping is repartitioned once for
+    /// all of its aggregations, an unnamed one once for each.
+    fn by_key(&self, store_name: &str) -> KStream<K, V> {
+        if !self.stream.repartition_required {
+            return self.stream.clone();
+        }
+        let Some(name) = &self.name else {
+            return self.stream.repartitioned(store_name);
+        };
+        let mut repartitioned = self.repartitioned.borrow_mut();
+        repartitioned
+            .get_or_insert_with(|| self.stream.repartitioned(name))
+            .clone()
+    }
+}
+
+/// Counts a record.
+pub(super) fn count_one<K, V>(_: &K, _: &V, count: &mut Option<i64>) {
+    *count = Some(count.unwrap_or(0) + 1);
+}
+
+/// Takes a value into another.
+pub(super) fn reduce_one<K, V: Clone>(
+    reducer: impl Fn(&V, &V) -> V + Data,
+) -> impl Fn(&K, &V, &mut Option<V>) + Data {
+    move |_, value, reduced| {
+        *reduced = Some(match &*reduced {
+            Some(before) => reducer(before, value),
+            None => value.clone(),
+        });
+    }
+}
+
+/// Takes a value into an aggregate.
+pub(super) fn aggregate_one<K, V, A>(
+    initial: impl Fn() -> A + Data,
+    add: impl Fn(&K, &V, &mut A) + Data,
+) -> impl Fn(&K, &V, &mut Option<A>) + Data {
+    move |key, value, aggregate| add(key, value, aggregate.get_or_insert_with(&initial))
+}
+
+impl<K, V> Clone for KGroupedStream<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            stream: self.stream.clone(),
+            name: self.name.clone(),
+            repartitioned: Rc::clone(&self.repartitioned),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for KGroupedStream<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("KGroupedStream")
+            .field(&self.stream)
+            .finish()
+    }
+}
+
+pub(super) const AGGREGATE: &str = "KSTREAM-AGGREGATE-";
+pub(super) const REDUCE: &str = "KSTREAM-REDUCE-";

@@ -1,0 +1,40 @@
+//! The typed DSL: streams and tables that compile to programs of the runtime.
+
+mod builder;
+mod compile;
+mod consumed;
+mod data;
+mod dead_letter;
+mod describe;
+mod graph;
+mod grouped;
+mod kstream;
+mod ktable;
+mod materialized;
+mod node;
+mod on_error;
+mod operators;
+mod program;
+mod repartition;
+mod serde;
+mod test_driver;
+mod topic;
+mod topology;
+mod typed_store;
+mod windowed_stream;
+mod windows;
+
+pub use builder::Builder;
+pub use consumed::Consumed;
+pub use data::Data;
+pub use grouped::KGroupedStream;
+pub use kstream::{Fits, KStream};
+pub use ktable::KTable;
+pub use materialized::Materialized;
+pub use on_error::OnError;
+pub use serde::{Json, RecordPart, Serde, SerdeContext, SerdeError};
+pub use test_driver::{TestDriver, TestInput, TestOutput, TestStore, TestWindowStore, windowed};
+pub use topic::Topic;
+pub use topology::Topology;
+pub use windowed_stream::TimeWindowedKStream;
+pub use windows::{Tumbling, TumblingSize, Window, Windowed};

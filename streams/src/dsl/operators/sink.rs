@@ -1,0 +1,73 @@
+//! Sinks: from typed keys and values to a topic's bytes.
+
+use moldau_client::KString;
+
+use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
+use crate::dsl::serde::Serde;
+use crate::runtime::{OutputRecord, StreamsError};
+
+/// Writes records to a topic. The key decides the partition; of a windowed key, the key without
+/// its window.
+pub(crate) struct Sink {
+    pub(crate) id: NodeId,
+    pub(crate) topic: KString,
+}
+
+impl<K: Serde, V: Serde> Node<K, V> for Sink {
+    fn process(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        value: &V,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        cx.state.operator = self.id;
+        let key = cx.key_bytes(key, meta, &self.topic)?;
+        let value = cx.value_bytes(value, meta, &self.topic)?;
+        let partition_key = key.as_ref().and_then(K::partition_key);
+        let record = OutputRecord {
+            topic: self.topic.clone(),
+            partition: None,
+            timestamp: meta.timestamp,
+            key,
+            value,
+            headers: meta.headers.to_vec(),
+        };
+        match partition_key {
+            Some(part) => cx.task.send_partitioned_by(record, part),
+            None => cx.task.send(record),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        Ok(())
+    }
+}
+
+/// Drops records without a key before a repartition topic, where they could go nowhere.
+pub(crate) struct DropNullKeys<K, V> {
+    pub(crate) id: NodeId,
+    pub(crate) children: Children<K, V>,
+}
+
+impl<K: Serde, V: Send + 'static> Node<K, V> for DropNullKeys<K, V> {
+    fn process(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        value: &V,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        if key.is_null() {
+            cx.state.operator = self.id;
+            cx.task.drop_records(1);
+            return Ok(());
+        }
+        self.children.push(cx, key, value, meta)
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        self.children.flush(cx)
+    }
+}

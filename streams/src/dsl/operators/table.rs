@@ -1,0 +1,307 @@
+//! Tables: updates of keys, how they are kept and looked up.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::dsl::data::Data;
+use crate::dsl::dead_letter;
+use crate::dsl::node::{Children, Cx, Meta, Node, NodeId, SourceNode};
+use crate::dsl::on_error::OnError;
+use crate::dsl::serde::{RecordPart, Serde, SerdeContext, SerdeError, decode};
+use crate::dsl::typed_store::TypedStore;
+use crate::runtime::{Record, StoreIndex, StreamsError};
+
+/// An update of a key in a table.
+///
+/// The value is shared, not copied: with the store's cache while it is emitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Change<V> {
+    /// The value from now on, `None` for a removed key.
+    pub(crate) new: Arc<Option<V>>,
+}
+
+/// Looks up values of a table, as of now.
+pub(crate) trait ValueGetter<K, V>: Send {
+    /// The value of `key`, whose bytes are `raw_key`.
+    fn value(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        raw_key: &Bytes,
+    ) -> Result<Arc<Option<V>>, StreamsError>;
+}
+
+/// Turns the records of a topic into updates of a table, and keeps them if anyone looks them up.
+///
+/// In the graph these are two nodes, as in Kafka Streams: the source and the table's own.
+pub(crate) struct TableSource<K, V> {
+    pub(crate) source: NodeId,
+    pub(crate) id: NodeId,
+    pub(crate) topic: String,
+    pub(crate) on_error: OnError,
+    pub(crate) store: Option<StoreIndex>,
+    pub(crate) children: Children<K, Change<V>>,
+}
+
+impl<K: Serde, V: Serde> SourceNode for TableSource<K, V> {
+    fn process(&mut self, cx: &mut Cx<'_, '_>, record: &Record) -> Result<(), StreamsError> {
+        cx.state.operator = self.source;
+        let Some(raw_key) = &record.key else {
+            cx.task.drop_records(1);
+            return Ok(());
+        };
+        let key = match K::decode(&SerdeContext::key(&self.topic), raw_key) {
+            Ok(key) => key,
+            Err(error) => return self.refused(cx, record, RecordPart::Key, &error),
+        };
+        let context = SerdeContext::value(&self.topic);
+        let value = match decode::<Option<V>>(&context, record.value.as_ref()) {
+            Ok(value) => value,
+            Err(error) => return self.refused(cx, record, RecordPart::Value, &error),
+        };
+        cx.state.operator = self.id;
+        let Some(store) = self.store else {
+            let change = Change {
+                new: Arc::new(value),
+            };
+            let meta = Meta {
+                timestamp: record.timestamp,
+                headers: &record.headers,
+                raw_key: Some(raw_key),
+                raw_value: record.value.as_ref(),
+                record: Some(record),
+            };
+            return self.children.push(cx, &key, &change, &meta);
+        };
+        // An older record than the one stored is applied too: a table follows offset order.
+        let (entries, task) = cx.store::<TypedStore<V>>(store)?;
+        entries.update(task, raw_key, &record.headers, |stored, _| {
+            *stored = value;
+            record.timestamp
+        })?;
+        if entries.must_flush(task) {
+            emit(cx, store, &mut self.children, key_of::<K>)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        if let Some(store) = self.store {
+            cx.state.operator = self.id;
+            emit(cx, store, &mut self.children, key_of::<K>)?;
+        }
+        self.children.flush(cx)
+    }
+}
+
+impl<K, V> TableSource<K, V> {
+    fn refused(
+        &self,
+        cx: &mut Cx<'_, '_>,
+        record: &Record,
+        part: RecordPart,
+        error: &SerdeError,
+    ) -> Result<(), StreamsError> {
+        let error = StreamsError::Deserialize {
+            topic: self.topic.clone(),
+            partition: record.partition,
+            offset: record.offset,
+            part: part.name(),
+            reason: error.to_string(),
+        };
+        dead_letter::handle(cx, &self.on_error, Some(record), error)
+    }
+}
+
+/// Reads a key back from a store's key bytes.
+pub(crate) fn key_of<K: Serde>(bytes: &Bytes) -> Result<K, SerdeError> {
+    K::decode(&SerdeContext::key("store"), bytes)
+}
+
+/// Writes all changed entries of a store back and pushes them to the table's children.
+pub(crate) fn emit<K: Data, V: Serde>(
+    cx: &mut Cx<'_, '_>,
+    store: StoreIndex,
+    children: &mut Children<K, Change<V>>,
+    key_of: impl Fn(&Bytes) -> Result<K, SerdeError>,
+) -> Result<(), StreamsError> {
+    let operator = cx.state.operator;
+    let keys = cx.store::<TypedStore<V>>(store)?.0.take_dirty();
+    for raw_key in keys {
+        cx.state.operator = operator;
+        let (entries, task) = cx.store::<TypedStore<V>>(store)?;
+        let Some(emission) = entries.write_back(task, &raw_key)? else {
+            continue;
+        };
+        let key = key_of(&raw_key).map_err(|error| StreamsError::Store {
+            store: cx.state.operator_name(),
+            reason: format!("cannot read a key: {error}"),
+        })?;
+        let meta = Meta {
+            timestamp: emission.timestamp,
+            headers: &emission.headers,
+            raw_key: Some(&raw_key),
+            raw_value: emission.raw_value.as_ref(),
+            record: None,
+        };
+        let change = Change {
+            new: emission.value,
+        };
+        children.push(cx, &key, &change, &meta)?;
+    }
+    cx.state.operator = operator;
+    let (entries, task) = cx.store::<TypedStore<V>>(store)?;
+    entries.flushed(task);
+    Ok(())
+}
+
+/// Makes a stream of a table's updates; a removed key is `None`.
+pub(crate) struct ToStream<K, V> {
+    pub(crate) children: Children<K, Option<V>>,
+}
+
+impl<K: Data, V: Data> Node<K, Change<V>> for ToStream<K, V> {
+    fn process(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        change: &Change<V>,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        self.children.push(cx, key, &change.new, meta)
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        self.children.flush(cx)
+    }
+}
+
+/// Keeps the entries of a table that a predicate wants; the others are removed from the result.
+///
+/// A refused update is a tombstone every time, also when the key was not in the result.
+pub(crate) struct TableFilter<K, V, F> {
+    pub(crate) id: NodeId,
+    pub(crate) predicate: Arc<F>,
+    pub(crate) passes: bool,
+    pub(crate) children: Children<K, Change<V>>,
+}
+
+impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> Node<K, Change<V>> for TableFilter<K, V, F> {
+    fn process(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        change: &Change<V>,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        cx.state.operator = self.id;
+        let wanted = |value: &V| (self.predicate)(key, value) == self.passes;
+        if change.new.as_ref().as_ref().is_some_and(wanted) {
+            return self.children.push(cx, key, change, meta);
+        }
+        let removed = Change {
+            new: Arc::new(None),
+        };
+        self.children.push(cx, key, &removed, &meta.new_value())
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        self.children.flush(cx)
+    }
+}
+
+/// Makes a new value of each entry of a table; removed keys stay removed.
+pub(crate) struct TableMapValues<K, V, V2, F> {
+    pub(crate) id: NodeId,
+    pub(crate) map: Arc<F>,
+    pub(crate) input: PhantomData<fn(V)>,
+    pub(crate) children: Children<K, Change<V2>>,
+}
+
+impl<K: Data, V: Data, V2: Data, F> Node<K, Change<V>> for TableMapValues<K, V, V2, F>
+where
+    F: Fn(&K, &V) -> V2 + Data,
+{
+    fn process(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        change: &Change<V>,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        cx.state.operator = self.id;
+        let value = change.new.as_ref().as_ref();
+        let change = Change {
+            new: Arc::new(value.map(|value| (self.map)(key, value))),
+        };
+        self.children.push(cx, key, &change, &meta.new_value())
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        self.children.flush(cx)
+    }
+}
+
+/// Looks values up in a store.
+pub(crate) struct StoreGetter<V> {
+    pub(crate) store: StoreIndex,
+    pub(crate) value: PhantomData<fn() -> V>,
+}
+
+impl<K: Data, V: Serde> ValueGetter<K, V> for StoreGetter<V> {
+    fn value(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        _: &K,
+        raw_key: &Bytes,
+    ) -> Result<Arc<Option<V>>, StreamsError> {
+        let (entries, task) = cx.store::<TypedStore<V>>(self.store)?;
+        Ok(entries.get(task, raw_key)?.0)
+    }
+}
+
+/// Looks values up in a filtered table.
+pub(crate) struct FilterGetter<K, V, F> {
+    pub(crate) parent: Box<dyn ValueGetter<K, V>>,
+    pub(crate) predicate: Arc<F>,
+    pub(crate) passes: bool,
+}
+
+impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> ValueGetter<K, V> for FilterGetter<K, V, F> {
+    fn value(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        raw_key: &Bytes,
+    ) -> Result<Arc<Option<V>>, StreamsError> {
+        let value = self.parent.value(cx, key, raw_key)?;
+        let wanted = |value: &V| (self.predicate)(key, value) == self.passes;
+        if value.as_ref().as_ref().is_some_and(wanted) {
+            return Ok(value);
+        }
+        Ok(Arc::new(None))
+    }
+}
+
+/// Looks values up in a table with mapped values.
+pub(crate) struct MapGetter<K, V, F> {
+    pub(crate) parent: Box<dyn ValueGetter<K, V>>,
+    pub(crate) map: Arc<F>,
+}
+
+impl<K: Data, V: Data, V2: Data, F: Fn(&K, &V) -> V2 + Data> ValueGetter<K, V2>
+    for MapGetter<K, V, F>
+{
+    fn value(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        raw_key: &Bytes,
+    ) -> Result<Arc<Option<V2>>, StreamsError> {
+        let value = self.parent.value(cx, key, raw_key)?;
+        let value = value.as_ref().as_ref();
+        Ok(Arc::new(value.map(|value| (self.map)(key, value))))
+    }
+}

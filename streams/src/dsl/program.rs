@@ -1,0 +1,72 @@
+//! The program of one task of a DSL topology.
+
+use moldau_client::KString;
+
+use super::node::{Cx, ProgramState, SourceNode};
+use crate::runtime::{Record, SourceIndex, StreamsError, TaskContext, TaskProgram};
+
+/// The program of one task: its sources, which own all other nodes, and what the nodes share.
+pub(crate) struct DslProgram {
+    sources: Vec<Box<dyn SourceNode>>,
+    topics: Vec<KString>,
+    state: ProgramState,
+}
+
+impl DslProgram {
+    pub(crate) fn new(
+        sources: Vec<Box<dyn SourceNode>>,
+        topics: Vec<KString>,
+        state: ProgramState,
+    ) -> Self {
+        Self {
+            sources,
+            topics,
+            state,
+        }
+    }
+}
+
+impl TaskProgram for DslProgram {
+    fn process(
+        &mut self,
+        source: SourceIndex,
+        records: &[Record],
+        task: &mut TaskContext<'_>,
+    ) -> Result<(), StreamsError> {
+        self.state.origin_topic = self.topics[source.0].clone();
+        let node = &mut self.sources[source.0];
+        let mut cx = Cx {
+            task,
+            state: &mut self.state,
+        };
+        for record in records {
+            cx.task.advance_stream_time(record.timestamp);
+            node.process(&mut cx, record)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, task: &mut TaskContext<'_>) -> Result<(), StreamsError> {
+        let mut cx = Cx {
+            task,
+            state: &mut self.state,
+        };
+        for source in &mut self.sources {
+            source.flush(&mut cx)?;
+        }
+        // A merge was added after all of its parents, so this order is topological.
+        for slot in 0..cx.state.junctions.len() {
+            let Some(mut lent) = cx.state.junctions[slot].take() else {
+                continue;
+            };
+            let result = lent.flush(&mut cx);
+            cx.state.junctions[slot] = Some(lent);
+            result?;
+        }
+        Ok(())
+    }
+
+    fn current_operator(&self) -> Option<String> {
+        Some(self.state.operator_name())
+    }
+}

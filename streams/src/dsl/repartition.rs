@@ -1,0 +1,93 @@
+//! The way of a stream through a repartition topic, after its key was changed.
+
+use std::any::type_name;
+use std::rc::Rc;
+
+use moldau_client::KString;
+
+use super::compile::REPARTITION_SUFFIX;
+use super::graph::{NodeKind, build_node, build_source};
+use super::kstream::KStream;
+use super::node::Node;
+use super::on_error::OnError;
+use super::operators::sink::{DropNullKeys, Sink};
+use super::operators::source::Source;
+use super::serde::Serde;
+use crate::runtime::{SourceRole, StartAt};
+
+impl<K: Serde, V: Serde> KStream<K, V> {
+    /// The same records, read back from a topic in which they are partitioned by their key.
+    ///
+    /// `prefix` is the name of the grouping, join or store; numbered names give numbered nodes,
+    /// others are named after the topic, as in Kafka Streams.
+    pub(super) fn repartitioned(&self, prefix: &str) -> Self {
+        let short_name = if prefix.ends_with(REPARTITION_SUFFIX) {
+            prefix.to_owned()
+        } else {
+            format!("{prefix}{REPARTITION_SUFFIX}")
+        };
+        let mut graph = self.graph.borrow_mut();
+        let mut sink_name = graph.numbered("KSTREAM-SINK-");
+        let mut filter_name = graph.numbered("KSTREAM-FILTER-");
+        let mut source_name = graph.numbered("KSTREAM-SOURCE-");
+        if !is_numbered(prefix) {
+            sink_name = format!("{short_name}-sink");
+            filter_name = format!("{short_name}-filter");
+            source_name = format!("{short_name}-source");
+        }
+        let topic = graph.source_topic_name(&short_name, SourceRole::Repartition);
+
+        let build = build_node::<K, V>(|compiler, id| {
+            Ok(Box::new(DropNullKeys {
+                id,
+                children: compiler.children(id)?,
+            }))
+        });
+        let filter = graph.add_node(
+            filter_name,
+            NodeKind::Processor,
+            &[self.node],
+            Vec::new(),
+            build,
+        );
+
+        let sink_topic = KString::from(topic.clone());
+        let build = build_node::<K, V>(move |_, id| {
+            let topic = sink_topic.clone();
+            Ok(Box::new(Sink { id, topic }) as Box<dyn Node<K, V>>)
+        });
+        let kind = NodeKind::RepartitionSink {
+            topic: short_name.clone(),
+        };
+        graph.add_node(sink_name, kind, &[filter], Vec::new(), build);
+
+        let build = build_source(move |compiler, id| {
+            Ok(Box::new(Source::<K, V> {
+                id,
+                topic: topic.clone(),
+                on_error: OnError::Fail,
+                children: compiler.children(id)?,
+            }))
+        });
+        let kind = NodeKind::Source {
+            topic: short_name,
+            start_at: StartAt::Earliest,
+            role: SourceRole::Repartition,
+            types: type_name::<(K, V)>(),
+        };
+        let source = graph.add_node(source_name, kind, &[], Vec::new(), build);
+        drop(graph);
+        Self::new(Rc::clone(&self.graph), source, [source].into(), false)
+    }
+}
+
+/// Whether a name is one of Kafka Streams' own: `KSTREAM…-` and ten digits.
+fn is_numbered(name: &str) -> bool {
+    let digits = name
+        .get(name.len().saturating_sub(10)..)
+        .unwrap_or_default();
+    name.starts_with("KSTREAM")
+        && digits.len() == 10
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && name.as_bytes().get(name.len().wrapping_sub(11)) == Some(&b'-')
+}
