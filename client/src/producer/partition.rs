@@ -28,6 +28,11 @@ pub(crate) struct SendingPartition {
     in_flight_to: Option<i32>,
     next_order: u64,
     producer: Option<ProducerId>,
+    /// Whether the broker has stored a batch with the current producer id.
+    ///
+    /// A broker that has nothing of a producer takes any sequence number as its first, so until then
+    /// a second batch must not overtake one that fails.
+    is_known_to_broker: bool,
     next_sequence: i32,
     /// Whether the numbers so far are void and a new producer id is needed.
     needs_new_producer: bool,
@@ -55,6 +60,7 @@ impl SendingPartition {
             in_flight_to: None,
             next_order: 0,
             producer: None,
+            is_known_to_broker: false,
             next_sequence: 0,
             needs_new_producer: false,
             not_before: None,
@@ -80,7 +86,8 @@ impl SendingPartition {
             return true;
         }
         // While failed batches wait and others are under way, it is not known yet which of those failed too.
-        let waits_for_answers = self.has_retries() || self.needs_new_producer;
+        let is_first = self.producer.is_some() && !self.is_known_to_broker;
+        let waits_for_answers = self.has_retries() || self.needs_new_producer || is_first;
         !waits_for_answers && self.in_flight_to == Some(broker)
     }
 
@@ -133,6 +140,7 @@ impl SendingPartition {
             return Some(());
         }
         self.producer = producer;
+        self.is_known_to_broker = false;
         self.next_sequence = 0;
         self.needs_new_producer = false;
         let mut retries = std::mem::take(&mut self.retries);
@@ -154,9 +162,11 @@ impl SendingPartition {
         let Err(error) = result else {
             self.not_before = None;
             self.last_error = None;
+            self.is_known_to_broker = true;
             return Verdict::Stored(batch);
         };
         if error.code() == Some(ErrorCode::DuplicateSequenceNumber) {
+            self.is_known_to_broker = true;
             return Verdict::Stored(batch);
         }
         if batch.sequence.is_some() && numbers_are_in_doubt(&error) {

@@ -499,6 +499,7 @@ enum Ready {
 
 async fn new_producer_id(client: &Client) -> Result<ProducerId, ClientError> {
     let request = InitProducerIdRequest {
+        transactional_id: None,
         transaction_timeout_ms: i32::MAX,
         ..InitProducerIdRequest::default()
     };
