@@ -26,6 +26,8 @@ pub struct KGroupedStream<K, V> {
     stream: KStream<K, V>,
     /// Name of the repartition topic, where it was given.
     name: Option<String>,
+    /// Name of the aggregation that follows, where it was given.
+    next_name: Option<String>,
     /// The way through the repartition topic of a named grouping, once there is one.
     repartitioned: Rc<RefCell<Option<KStream<K, V>>>>,
 }
@@ -35,7 +37,16 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
         Self {
             stream,
             name,
+            next_name: None,
             repartitioned: Rc::default(),
+        }
+    }
+
+    /// Names the aggregation that follows instead of numbering it.
+    pub fn named(&self, name: impl Into<String>) -> Self {
+        Self {
+            next_name: Some(name.into()),
+            ..self.clone()
         }
     }
 
@@ -143,7 +154,7 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
     ) -> (KStream<K, V>, String, StoreId) {
         let mut graph = self.stream.graph.borrow_mut();
         let store_name = graph.store_name(materialized.name, prefix);
-        let name = graph.node_name(None, prefix);
+        let name = graph.node_name(self.next_name.clone(), prefix);
         drop(graph);
         let stream = self.by_key(&store_name);
         let mut graph = self.stream.graph.borrow_mut();
@@ -205,6 +216,7 @@ impl<K, V> Clone for KGroupedStream<K, V> {
         Self {
             stream: self.stream.clone(),
             name: self.name.clone(),
+            next_name: self.next_name.clone(),
             repartitioned: Rc::clone(&self.repartitioned),
         }
     }

@@ -30,6 +30,11 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
         Self { grouped, windows }
     }
 
+    /// Names the aggregation that follows instead of numbering it.
+    pub fn named(&self, name: impl Into<String>) -> Self {
+        Self::new(self.grouped.named(name), self.windows)
+    }
+
     /// How many records each key has in each window.
     #[must_use]
     pub fn count(&self) -> KTable<Windowed<K>, i64> {

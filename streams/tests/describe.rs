@@ -1,0 +1,364 @@
+//! Names, numbers and descriptions of topologies are Kafka Streams' own: each text under
+//! `describe/` was written by Kafka Streams 4.3 for the same topology.
+
+use std::time::Duration;
+
+use moldau_streams::{Builder, Consumed, KStream, Materialized, Str, Topic, Tumbling, Windowed};
+
+const LINES: Topic<Str, Str> = Topic::new("lines");
+const S: Topic<Str, Str> = Topic::new("s");
+const T: Topic<Str, Str> = Topic::new("t");
+const U: Topic<Str, Str> = Topic::new("u");
+const OUT: Topic<Str, Str> = Topic::new("out");
+
+fn check(build: impl FnOnce(&Builder), expected: &str) {
+    let builder = Builder::new("app");
+    build(&builder);
+    let topology = builder.build().expect("a topology");
+    assert_eq!(topology.describe(), expected);
+}
+
+fn by_value(stream: &KStream<Str, Str>) -> KStream<Str, Str> {
+    stream.select_key(|_, value| value.clone())
+}
+
+fn minutes() -> Tumbling {
+    Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(5))
+}
+
+#[test]
+fn word_count() {
+    let expected = include_str!("describe/word_count.txt");
+    check(
+        |builder| {
+            let words = builder
+                .stream(&LINES)
+                .flat_map_values(|_, words: &mut Vec<Str>| words.clear());
+            let counts = words.group_by(|_, word| word.clone()).count();
+            counts.to_stream().to(&Topic::<Str, i64>::new("counts"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn word_count_with_a_named_store() {
+    let expected = include_str!("describe/word_count_named_store.txt");
+    check(
+        |builder| {
+            let words = builder
+                .stream(&LINES)
+                .flat_map_values(|_, words: &mut Vec<Str>| words.clear());
+            let counts = words
+                .group_by(|_, word| word.clone())
+                .count_as("counts-store");
+            counts.to_stream().to(&Topic::<Str, i64>::new("counts"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_grouping_names_key_selection_and_repartition_topic() {
+    let expected = include_str!("describe/named_grouping.txt");
+    check(
+        |builder| {
+            let lines = builder.stream(&LINES);
+            let counts = lines
+                .named("by-word")
+                .group_by(|_, word| word.clone())
+                .count();
+            counts.to_stream().to(&Topic::<Str, i64>::new("counts"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_grouping_is_repartitioned_once_for_all_of_its_aggregations() {
+    let expected = include_str!("describe/named_grouping_twice.txt");
+    check(
+        |builder| {
+            let grouped = builder
+                .stream(&S)
+                .named("gg")
+                .group_by(|_, value| value.clone());
+            let _ = grouped.count();
+            let _ = grouped.reduce(|one, _| one.clone());
+        },
+        expected,
+    );
+}
+
+#[test]
+fn unnamed_groupings_are_repartitioned_once_for_each_aggregation() {
+    let expected = include_str!("describe/two_groupings.txt");
+    check(
+        |builder| {
+            let stream = by_value(&builder.stream(&S));
+            let _ = stream.group_by_key().count();
+            let _ = stream.group_by_key().reduce(|one, _| one.clone());
+        },
+        expected,
+    );
+}
+
+#[test]
+fn reduce() {
+    let expected = include_str!("describe/reduce.txt");
+    check(
+        |builder| {
+            let reduced = builder
+                .stream(&LINES)
+                .group_by_key()
+                .reduce(|one, _| one.clone());
+            reduced.to_stream().to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn windowed_count() {
+    let expected = include_str!("describe/windowed_count.txt");
+    check(
+        |builder| {
+            let grouped = by_value(&builder.stream(&LINES)).group_by_key();
+            let counts = grouped.windowed_by(minutes()).count();
+            counts
+                .to_stream()
+                .to(&Topic::<Windowed<Str>, i64>::new("out"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn windowed_reduce() {
+    let expected = include_str!("describe/windowed_reduce.txt");
+    check(
+        |builder| {
+            let grouped = builder.stream(&LINES).group_by_key();
+            let reduced = grouped.windowed_by(minutes()).reduce(|one, _| one.clone());
+            reduced
+                .to_stream()
+                .to(&Topic::<Windowed<Str>, Str>::new("out"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_table_that_nobody_looks_into_has_no_store() {
+    let expected = include_str!("describe/table.txt");
+    check(|builder| builder.table(&T).to_stream().to(&OUT), expected);
+}
+
+#[test]
+fn a_table_with_a_named_store_keeps_it() {
+    let expected = include_str!("describe/table_named_store.txt");
+    check(
+        |builder| builder.table_as(&T, "t-store").to_stream().to(&OUT),
+        expected,
+    );
+}
+
+#[test]
+fn a_joined_table_has_a_store() {
+    let expected = include_str!("describe/join.txt");
+    check(
+        |builder| {
+            let table = builder.table(&T);
+            builder
+                .stream(&S)
+                .join(&table, |value, _| value.clone())
+                .to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_join_after_a_key_change_is_repartitioned() {
+    let expected = include_str!("describe/left_join_repartitioned.txt");
+    check(
+        |builder| {
+            let table = builder.table(&T);
+            let swapped = builder
+                .stream(&S)
+                .map(|key, value| (value.clone(), key.clone()));
+            swapped.left_join(&table, |value, _| value.clone()).to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_join_names_its_repartition_topic() {
+    let expected = include_str!("describe/left_join_named.txt");
+    check(
+        |builder| {
+            let table = builder.table(&T);
+            let swapped = builder
+                .stream(&S)
+                .map(|key, value| (value.clone(), key.clone()));
+            swapped
+                .named("jn")
+                .left_join(&table, |value, _| value.clone())
+                .to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_join_may_follow_a_join_of_the_same_table() {
+    let expected = include_str!("describe/join_rekey_join.txt");
+    check(
+        |builder| {
+            let stream = builder.stream(&S);
+            let table = builder.table(&T);
+            let joined = stream.join(&table, |value, _| value.clone());
+            let rekeyed = by_value(&joined.map_values(Clone::clone));
+            rekeyed
+                .join(&table, |value, _| value.clone())
+                .to(&Topic::<Str, Str>::new("o"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_stream_may_be_joined_with_its_own_aggregate() {
+    let expected = include_str!("describe/diamond.txt");
+    check(
+        |builder| {
+            let stream = builder.stream(&S);
+            let counts = stream.group_by_key().count();
+            stream.join(&counts, |value, _| value.clone()).to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn merge() {
+    let expected = include_str!("describe/merge.txt");
+    check(
+        |builder| {
+            let (s, u) = (builder.stream(&S), builder.stream(&U));
+            let s = s.filter(|_, _| true);
+            let merged = s.merge(&u.map_values(Clone::clone)).peek(|_, _| ());
+            merged.filter_not(|_, _| false).for_each(|_, _| ());
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_merge_is_repartitioned_if_one_of_its_streams_must_be() {
+    let expected = include_str!("describe/merge_repartitioned.txt");
+    check(
+        |builder| {
+            let s = builder.stream(&S);
+            let u = builder.stream(&U);
+            let _ = s.merge(&by_value(&u)).group_by_key().count_as("m");
+        },
+        expected,
+    );
+}
+
+#[test]
+fn fan_out() {
+    let expected = include_str!("describe/fan_out.txt");
+    check(
+        |builder| {
+            let s = builder.stream(&S);
+            s.to(&Topic::<Str, Str>::new("x"));
+            s.map_values(Clone::clone).to(&Topic::<Str, Str>::new("y"));
+            s.flat_map(|_, _, out: &mut Vec<(Str, Str)>| out.clear())
+                .to(&Topic::<Str, Str>::new("z"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_topic_read_twice_is_one_source() {
+    let expected = include_str!("describe/topic_twice.txt");
+    check(
+        |builder| {
+            let (one, other) = (builder.stream(&S), builder.stream(&S));
+            one.to(&Topic::<Str, Str>::new("x"));
+            other
+                .map_values(Clone::clone)
+                .to(&Topic::<Str, Str>::new("y"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn table_operators() {
+    let expected = include_str!("describe/table_operators.txt");
+    check(
+        |builder| {
+            let table = builder
+                .table(&T)
+                .filter(|_, _| true)
+                .map_values(Clone::clone);
+            builder
+                .stream(&S)
+                .join(&table, |value, _| value.clone())
+                .to(&OUT);
+            table.to_stream().to(&Topic::<Str, Str>::new("tt"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn named_operators() {
+    let expected = include_str!("describe/named_operators.txt");
+    check(
+        |builder| {
+            let filtered = builder.stream(&S).named("flt").filter(|_, _| true);
+            filtered
+                .named("mv")
+                .map_values(Clone::clone)
+                .named("snk")
+                .to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn naming_an_operator_uses_up_a_number_and_naming_a_store_does_not() {
+    let expected = include_str!("describe/named_aggregate.txt");
+    check(
+        |builder| {
+            let grouped = builder
+                .stream_with(&S, Consumed::new().named("src"))
+                .group_by_key();
+            let table = grouped
+                .named("agg")
+                .aggregate_as("st", Str::default, |_, _, _| ());
+            table.named("ts").to_stream().to(&OUT);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_table_names_source_and_table() {
+    let expected = include_str!("describe/named_table.txt");
+    check(
+        |builder| {
+            let table =
+                builder.table_with(&T, Consumed::new().named("tsrc"), Materialized::default());
+            table.to_stream().to(&OUT);
+        },
+        expected,
+    );
+}
