@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::ErrorCode;
+use moldau_protocol::{ErrorCode, KString};
 use moldau_protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
 
 use super::RequestContext;
@@ -25,5 +25,11 @@ pub(super) async fn handle(node: Arc<Node>, context: RequestContext, request: Jo
         })
         .await
         .and_then(|response| JoinGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
-    answered.unwrap_or_else(|code| JoinGroupResponse { error_code: code.code(), member_id, ..Default::default() })
+    answered.unwrap_or_else(|code| JoinGroupResponse {
+        error_code: code.code(),
+        // May be null from v7 on only.
+        protocol_name: (context.version < 7).then(KString::default),
+        member_id,
+        ..Default::default()
+    })
 }

@@ -80,7 +80,7 @@ fn find(
         MAX_TIMESTAMP => at(max_timestamp(&partition)?),
         timestamp => at(at_timestamp(&partition, timestamp, end)?),
     };
-    let leader_epoch = epoch_of(&partition, offset);
+    let leader_epoch = if version < FIRST_WITH_EPOCH { NO_EPOCH } else { epoch_of(&partition, offset) };
     Ok(ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
         timestamp,
@@ -158,3 +158,4 @@ const READ_COMMITTED: i8 = 1;
 const NO_TIMESTAMP: i64 = -1;
 const NO_OFFSET: i64 = -1;
 const NO_EPOCH: i32 = -1;
+const FIRST_WITH_EPOCH: i16 = 4;
