@@ -71,18 +71,20 @@ impl Print {
 
     /// The print of the first bytes of a file.
     pub(crate) fn of_head(file: &File, size: u64) -> io::Result<Self> {
-        let mut bytes = vec![0; bounded(size, HEAD_BYTES)];
-        let length = read_full(file, &mut bytes, 0)?;
+        Self::of_piece(file, 0, size.min(HEAD_BYTES as u64))
+    }
+
+    /// The print of a piece of a file; shorter when the file ends before.
+    pub(crate) fn of_piece(file: &File, start: u64, length: u64) -> io::Result<Self> {
+        let mut bytes = vec![0; bounded(length, HEAD_BYTES.max(ANCHOR_BYTES))];
+        let length = read_full(file, &mut bytes, start)?;
         bytes.truncate(length);
         Ok(Self::of(&bytes))
     }
 
     /// Whether the piece of `file` that begins at `start` is still this one.
     pub(crate) fn matches(self, file: &File, start: u64) -> io::Result<bool> {
-        let mut bytes = vec![0; bounded(self.length, HEAD_BYTES.max(ANCHOR_BYTES))];
-        let length = read_full(file, &mut bytes, start)?;
-        bytes.truncate(length);
-        Ok(Self::of(&bytes) == self)
+        Ok(Self::of_piece(file, start, self.length)? == self)
     }
 }
 

@@ -11,7 +11,7 @@ mod identity;
 mod tailed_file;
 mod watcher;
 
-pub(crate) use identity::{FileId, Progress};
+pub(crate) use identity::{ANCHOR_BYTES, FileId, Print, Progress};
 pub(crate) use tailed_file::Line;
 pub(crate) use watcher::{Batch, Now, Source, TailSettings, Watcher};
 
