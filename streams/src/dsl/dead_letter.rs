@@ -37,13 +37,11 @@ fn dead_letter(
     record: &Record,
     error: &StreamsError,
 ) -> OutputRecord {
-    let message = error.to_string();
-    let message = message.lines().next().unwrap_or_default();
     let mut headers = record.headers.clone();
     for (name, value) in [
         ("exception", error.kind().to_owned()),
-        ("stacktrace", cx.state.operator_name()),
-        ("message", message.to_owned()),
+        ("message", error.reason()),
+        ("stacktrace", error.to_string()),
         ("topic", cx.state.origin_topic.to_string()),
         ("partition", record.partition.to_string()),
         ("offset", record.offset.to_string()),

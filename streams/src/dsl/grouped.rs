@@ -12,6 +12,7 @@ use super::kstream::KStream;
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
 use super::operators::aggregate::Aggregate;
+use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::typed_store::TypedStore;
 use super::windowed_stream::TimeWindowedKStream;
@@ -177,11 +178,11 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
             return self.stream.clone();
         }
         let Some(name) = &self.name else {
-            return self.stream.repartitioned(store_name);
+            return self.stream.repartitioned(store_name, NullKeys::Drop);
         };
         let mut repartitioned = self.repartitioned.borrow_mut();
         repartitioned
-            .get_or_insert_with(|| self.stream.repartitioned(name))
+            .get_or_insert_with(|| self.stream.repartitioned(name, NullKeys::Drop))
             .clone()
     }
 }

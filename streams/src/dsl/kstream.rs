@@ -19,6 +19,7 @@ use super::operators::sink::Sink;
 use super::operators::stateless::{
     Filter, FlatMap, FlatMapValues, Map, MapValues, Merge, Peek, Present, SelectKey, TryMapValues,
 };
+use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::topic::Topic;
 
@@ -344,7 +345,8 @@ impl<K: Data, V: Data> KStream<K, V> {
     {
         let left_side = if self.repartition_required {
             let topic = self.next_name.clone().unwrap_or_else(|| self.node_name());
-            self.repartitioned(&topic)
+            let null_keys = if left { NullKeys::Keep } else { NullKeys::Drop };
+            self.repartitioned(&topic, null_keys)
         } else {
             self.clone()
         };
@@ -414,10 +416,12 @@ impl<K: Data, V: Data> KStream<K, Option<V>> {
     }
 }
 
-/// Keys or values that can be written to a topic of `T`: `T` itself and `Option<T>`.
+/// Keys or values that can be written to a topic of `T`: those that differ at most in whether
+/// they may be null.
 pub trait Fits<T> {}
 
 impl<T> Fits<T> for T {}
+impl<T> Fits<Option<T>> for T {}
 impl<T> Fits<T> for Option<T> {}
 
 impl<K, V> Clone for KStream<K, V> {

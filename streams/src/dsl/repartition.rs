@@ -20,7 +20,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
     ///
     /// `prefix` is the name of the grouping, join or store; numbered names give numbered nodes,
     /// others are named after the topic, as in Kafka Streams.
-    pub(super) fn repartitioned(&self, prefix: &str) -> Self {
+    pub(super) fn repartitioned(&self, prefix: &str, null_keys: NullKeys) -> Self {
         let short_name = if prefix.ends_with(REPARTITION_SUFFIX) {
             prefix.to_owned()
         } else {
@@ -37,9 +37,10 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         }
         let topic = graph.source_topic_name(&short_name, SourceRole::Repartition);
 
-        let build = build_node::<K, V>(|compiler, id| {
+        let build = build_node::<K, V>(move |compiler, id| {
             Ok(Box::new(DropNullKeys {
                 id,
+                keep: null_keys == NullKeys::Keep,
                 children: compiler.children(id)?,
             }))
         });
@@ -79,6 +80,13 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         drop(graph);
         Self::new(Rc::clone(&self.graph), source, [source].into(), false)
     }
+}
+
+/// What becomes of records without a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NullKeys {
+    Drop,
+    Keep,
 }
 
 /// Whether a name is one of Kafka Streams' own: `KSTREAM…-` and ten digits.

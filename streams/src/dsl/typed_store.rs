@@ -160,12 +160,12 @@ impl<V: Serde> TypedStore<V> {
                 true
             }
             None => {
-                let was_there = self.load_bytes(task, key)?.is_some();
-                if was_there {
+                // Without a cache every update is emitted, as Kafka Streams does.
+                let emits = !caching || self.load_bytes(task, key)?.is_some();
+                if emits {
                     self.delete(task, key, emission.timestamp)?;
                 }
-                // Without a cache every update is emitted, as Kafka Streams does.
-                was_there || !caching
+                emits
             }
         };
         Ok(emits.then_some(emission))

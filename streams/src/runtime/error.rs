@@ -140,6 +140,19 @@ impl StreamsError {
         }
     }
 
+    /// What the user's code or data said, without where it happened.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Deserialize { reason, .. }
+            | Self::Serialize { reason, .. }
+            | Self::Operator { reason, .. }
+            | Self::Store { reason, .. } => reason.clone(),
+            Self::Panic { message, .. } => message.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// A topology that cannot be built or run.
     #[must_use]
     pub fn topology(reason: impl Into<String>) -> Self {

@@ -48,6 +48,8 @@ impl<K: Serde, V: Serde> Node<K, V> for Sink {
 /// Drops records without a key before a repartition topic, where they could go nowhere.
 pub(crate) struct DropNullKeys<K, V> {
     pub(crate) id: NodeId,
+    /// A left join wants them all the same: they are joined with nothing (KIP-962).
+    pub(crate) keep: bool,
     pub(crate) children: Children<K, V>,
 }
 
@@ -59,7 +61,7 @@ impl<K: Serde, V: Send + 'static> Node<K, V> for DropNullKeys<K, V> {
         value: &V,
         meta: &Meta<'_>,
     ) -> Result<(), StreamsError> {
-        if key.is_null() {
+        if key.is_null() && !self.keep {
             cx.state.operator = self.id;
             cx.task.drop_records(1);
             return Ok(());

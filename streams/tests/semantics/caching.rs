@@ -1,0 +1,96 @@
+//! When tables emit: at commit with a cache, at once without.
+
+use moldau_streams::{CommitMode, LocalConfig, Materialized, TestDriver};
+
+use crate::{COUNTS, S, driver_with, send, texts};
+
+fn counting(config: LocalConfig, materialized: Materialized) -> TestDriver {
+    driver_with(config.commit(CommitMode::Manual), |builder| {
+        builder
+            .stream(&S)
+            .group_by_key()
+            .count_as(materialized)
+            .to_stream()
+            .to(&COUNTS);
+    })
+}
+
+const INPUT: [(Option<&str>, Option<&str>, i64); 3] = [
+    (Some("a"), Some("x"), 1),
+    (Some("b"), Some("x"), 2),
+    (Some("a"), Some("y"), 3),
+];
+
+#[test]
+fn with_a_cache_a_table_emits_each_changed_key_once_at_commit() {
+    let driver = counting(LocalConfig::default(), Materialized::named("c"));
+    send(&driver, &S, &INPUT);
+    assert_eq!(texts(&driver, "o"), [""; 0]);
+    driver.commit();
+    let once = ["a=0000000000000002@3", "b=0000000000000001@2"];
+    assert_eq!(texts(&driver, "o"), once);
+    assert_eq!(texts(&driver, "app-c-changelog"), once);
+    driver.commit();
+    assert_eq!(texts(&driver, "o").len(), 2);
+}
+
+#[test]
+fn without_a_cache_every_update_is_emitted_at_once_and_logged_once_per_key_and_commit() {
+    let config = LocalConfig {
+        cache_max_bytes: 0,
+        ..LocalConfig::default()
+    };
+    let driver = counting(config, Materialized::named("c"));
+    send(&driver, &S, &INPUT);
+    assert_eq!(
+        texts(&driver, "o"),
+        [
+            "a=0000000000000001@1",
+            "b=0000000000000001@2",
+            "a=0000000000000002@3"
+        ]
+    );
+    driver.commit();
+    let changelog = texts(&driver, "app-c-changelog");
+    assert_eq!(changelog, ["a=0000000000000002@3", "b=0000000000000001@2"]);
+}
+
+#[test]
+fn one_table_may_emit_every_update_although_there_is_a_cache() {
+    let materialized = Materialized::named("c").every_update();
+    let driver = counting(LocalConfig::default(), materialized);
+    send(&driver, &S, &INPUT);
+    assert_eq!(texts(&driver, "o").len(), 3);
+}
+
+#[test]
+fn a_cache_that_is_full_emits_before_the_commit() {
+    let config = LocalConfig {
+        cache_max_bytes: 1,
+        ..LocalConfig::default()
+    };
+    let driver = counting(config, Materialized::named("c"));
+    send(&driver, &S, &INPUT);
+    assert_eq!(texts(&driver, "o").len(), 3);
+}
+
+#[test]
+fn a_join_sees_updates_that_are_still_in_the_cache() {
+    let driver = driver_with(
+        LocalConfig::default().commit(CommitMode::Manual),
+        |builder| {
+            let stream = builder.stream(&S);
+            let counts = stream.group_by_key().count();
+            stream.join(&counts, |_, count| *count).to(&COUNTS);
+        },
+    );
+    send(&driver, &S, &INPUT);
+    assert_eq!(
+        texts(&driver, "o"),
+        [
+            "a=0000000000000001@1",
+            "b=0000000000000001@2",
+            "a=0000000000000002@3"
+        ]
+    );
+}
