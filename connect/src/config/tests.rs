@@ -378,3 +378,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_examples_are_right() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut found = 0;
+    for pattern in ["yaml/*.yaml", "*/moldau.yaml"] {
+        let pattern = examples.join(pattern).display().to_string();
+        for path in glob::glob(&pattern).expect("a pattern").flatten() {
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let origin = path.display().to_string();
+            if let Err(diagnostics) = Document::parse(&text, &origin, &ParseContext::check_only()) {
+                panic!("{diagnostics}");
+            }
+            found += 1;
+        }
+    }
+    assert!(found >= 3, "{found} examples");
+}
