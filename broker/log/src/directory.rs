@@ -48,9 +48,7 @@ impl<S: Storage> LogDirectory<S> {
     /// - [`LogError::Io`], [`LogError::DiskFull`]: the file system refuses
     pub fn open(storage: S, path: impl Into<PathBuf>) -> Result<Self, LogError> {
         let path = path.into();
-        storage
-            .create_directory(&path)
-            .context("create directory", &path)?;
+        create_directories(&storage, &path)?;
         let lock_path = path.join(LOCK_FILE_NAME);
         let lock = storage.lock(&lock_path).context("lock", &lock_path)?;
         let lock = lock.ok_or_else(|| LogError::Locked {
@@ -219,6 +217,29 @@ impl<S: Storage> LogDirectory<S> {
             .replace(&path, CLEAN_SHUTDOWN_CONTENT)
             .context("write", &path)
     }
+}
+
+/// Creates a directory and those above it, and makes their names durable.
+fn create_directories<S: Storage>(storage: &S, path: &Path) -> Result<(), LogError> {
+    let is_missing = |path: &&Path| {
+        let listed = storage.list(path);
+        listed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let named = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+    let missing: Vec<&Path> = named.take_while(is_missing).collect();
+    storage
+        .create_directory(path)
+        .context("create directory", path)?;
+    for created in missing {
+        let parent = created
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        storage
+            .sync_directory(parent)
+            .context("sync directory", parent)?;
+    }
+    Ok(())
 }
 
 /// Removes the marker of a clean shutdown durably; returns whether it was there.

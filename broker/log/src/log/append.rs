@@ -89,6 +89,15 @@ impl<S: Storage> Log<S> {
         }
     }
 
+    /// Whether a batch, or several together, of `bytes` and with this largest timestamp would begin a new
+    /// segment. Who wants a producer snapshot exactly there calls [`Log::roll`] first.
+    #[must_use]
+    pub fn will_roll(&self, bytes: usize, max_timestamp: i64) -> bool {
+        let first_timestamp = self.active.indexer.first_timestamp;
+        self.active.size > 0
+            && self.is_full(self.active.size, bytes, first_timestamp, max_timestamp)
+    }
+
     fn append_all(
         &mut self,
         batches: &[AppendBatch],
@@ -135,18 +144,34 @@ impl<S: Storage> Log<S> {
 
     /// Whether a batch goes to a new segment when the active one has `size` bytes.
     fn must_roll(&self, size: u64, first_timestamp: Option<i64>, header: &BatchHeader) -> bool {
-        let (segment, config) = (self.active_segment(), &self.config);
+        let segment = self.active_segment();
         if header.last_offset() - segment.base_offset > i64::from(i32::MAX) {
             return true;
         }
         if size == 0 {
             return false;
         }
-        let waited = first_timestamp.map_or(0, |first| header.max_timestamp.saturating_sub(first));
+        self.is_full(
+            size,
+            header.size_in_bytes(),
+            first_timestamp,
+            header.max_timestamp,
+        )
+    }
+
+    /// Whether the active segment, when it has `size` bytes, cannot take another `bytes`.
+    fn is_full(
+        &self,
+        size: u64,
+        bytes: usize,
+        first_timestamp: Option<i64>,
+        max_timestamp: i64,
+    ) -> bool {
+        let (segment, config) = (self.active_segment(), &self.config);
+        let waited = first_timestamp.map_or(0, |first| max_timestamp.saturating_sub(first));
         let index_bytes = config.segment_index_bytes as usize;
         // The time index keeps room for the entry that is added when the segment is sealed.
-        size + header.size_in_bytes() as u64
-            > u64::from(config.segment_bytes.min(MAX_SEGMENT_BYTES))
+        size + bytes as u64 > u64::from(config.segment_bytes.min(MAX_SEGMENT_BYTES))
             || waited > config.segment_ms
             || (segment.offset_index.len() + 1) * OFFSET_ENTRY_SIZE > index_bytes
             || (segment.time_index.len() + 2) * TIME_ENTRY_SIZE > index_bytes

@@ -190,26 +190,32 @@ impl<S: Storage> Log<S> {
         })
     }
 
-    /// Makes durable what recovery kept, as the durable offset says so from now on. Names may wait for
-    /// the first sync.
+    /// Makes durable what recovery kept, as the durable offset says so from now on. An empty log may wait
+    /// for its first sync.
     fn settle(
         &self,
         unsynced: SyncedFiles<S::File>,
         is_new: bool,
         clean_shutdown: bool,
     ) -> Result<(), LogError> {
-        if is_new || !clean_shutdown {
-            self.shared.sync.add_directory(self.directory.clone());
-            if let Some(parent) = self.directory.parent() {
-                self.shared.sync.add_directory(parent.to_path_buf());
-            }
-        }
+        let names = if is_new || !clean_shutdown {
+            [Some(self.directory.as_path()), self.directory.parent()]
+        } else {
+            [None, None]
+        };
+        let names = names.into_iter().flatten();
         if self.size_in_bytes() == 0 {
             self.shared.sync.add_files(unsynced);
+            names.for_each(|directory| self.shared.sync.add_directory(directory.to_path_buf()));
             return Ok(());
         }
         for (path, file) in unsynced {
             file.sync().context("sync", &path)?;
+        }
+        for directory in names {
+            self.storage
+                .sync_directory(directory)
+                .context("sync directory", directory)?;
         }
         Ok(())
     }

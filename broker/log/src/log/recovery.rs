@@ -116,11 +116,13 @@ impl<'a, S: Storage> Recovery<'a, S> {
         let scan_from = if self.start.clean_shutdown {
             i64::MAX
         } else {
-            let at_or_below = bases
+            // A segment that ends right at the recovery point may have been sealed after the last sync,
+            // so that its indexes are not on the disk yet.
+            let below = bases
                 .iter()
                 .rev()
-                .find(|base| **base <= self.start.recovery_point);
-            at_or_below.copied().unwrap_or(i64::MIN)
+                .find(|base| **base < self.start.recovery_point);
+            below.copied().unwrap_or(i64::MIN)
         };
         for (index, base_offset) in bases.iter().copied().enumerate() {
             let next_base = bases.get(index + 1).copied();

@@ -42,7 +42,7 @@ pub(crate) struct BatchWalk<'a, F> {
 impl<'a, F: StorageFile> BatchWalk<'a, F> {
     /// Walks by headers alone.
     pub(crate) fn new(file: &'a F, path: &'a Path, position: u64, end: u64) -> Self {
-        let window = Window::new(file, WALK_WINDOW);
+        let window = Window::new(file, WALK_WINDOW.min(length(position, end)));
         Self {
             window,
             path,
@@ -55,7 +55,7 @@ impl<'a, F: StorageFile> BatchWalk<'a, F> {
 
     /// Walks over all bytes and checks them; `first_offset` is the lowest that may come.
     pub(crate) fn checked(file: &'a F, path: &'a Path, end: u64, first_offset: i64) -> Self {
-        let window = Window::new(file, CHECK_WINDOW);
+        let window = Window::new(file, CHECK_WINDOW.min(length(0, end)));
         Self {
             window,
             path,
@@ -136,18 +136,23 @@ impl<'a, F: StorageFile> BatchWalk<'a, F> {
 #[derive(Debug)]
 struct Window<'a, F> {
     file: &'a F,
-    capacity: usize,
+    /// Allocated when first needed; its size is the most that is read at once.
     buffer: Vec<u8>,
+    capacity: usize,
+    /// How many bytes of the buffer are read.
+    filled: usize,
     /// Where the buffer begins in the file.
     from: u64,
 }
 
 impl<'a, F: StorageFile> Window<'a, F> {
-    const fn new(file: &'a F, capacity: usize) -> Self {
+    fn new(file: &'a F, capacity: usize) -> Self {
+        let capacity = capacity.max(BATCH_HEADER_SIZE);
         Self {
             file,
-            capacity,
             buffer: Vec::new(),
+            capacity,
+            filled: 0,
             from: 0,
         }
     }
@@ -157,16 +162,21 @@ impl<'a, F: StorageFile> Window<'a, F> {
         let skipped = position
             .checked_sub(self.from)
             .and_then(|skipped| usize::try_from(skipped).ok());
-        let start = skipped.filter(|start| start.saturating_add(wanted) <= self.buffer.len());
+        let start = skipped.filter(|start| start.saturating_add(wanted) <= self.filled);
         if let Some(start) = start {
-            return Ok(&self.buffer[start..]);
+            return Ok(&self.buffer[start..self.filled]);
         }
-        self.buffer.resize(self.capacity, 0);
-        let read = read_up_to(self.file, &mut self.buffer, position).context("read", path)?;
-        self.buffer.truncate(read);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; self.capacity];
+        }
+        self.filled = read_up_to(self.file, &mut self.buffer, position).context("read", path)?;
         self.from = position;
-        Ok(&self.buffer)
+        Ok(&self.buffer[..self.filled])
     }
+}
+
+fn length(position: u64, end: u64) -> usize {
+    usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX)
 }
 
 /// Reads bytes that must be there.

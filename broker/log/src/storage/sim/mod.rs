@@ -115,6 +115,11 @@ impl SimStorage {
         });
     }
 
+    /// Forgets the failures that were ordered and did not come yet.
+    pub fn clear_faults(&self) {
+        self.disk().faults.clear();
+    }
+
     /// Limits the bytes that all files have together; `None` lifts the limit.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.disk().capacity = capacity;

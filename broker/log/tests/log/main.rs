@@ -1,0 +1,16 @@
+//! The log as its writer, its readers and a crash see it.
+
+mod appends;
+mod batches;
+mod crashes;
+mod directory;
+mod epochs;
+mod failures;
+mod files;
+mod reads;
+mod recovery;
+mod retention;
+mod simulation;
+mod syncs;
+mod timestamps;
+mod truncation;
