@@ -10,7 +10,7 @@ mod connect;
 mod dead_letter;
 pub(crate) mod error;
 pub(crate) mod sink;
-mod sink_task;
+pub(crate) mod sink_task;
 pub(crate) mod source;
 pub(crate) mod source_progress;
 mod source_task;
