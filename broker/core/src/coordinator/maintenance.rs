@@ -1,6 +1,8 @@
 //! What a coordinator does by itself: timeouts of groups, offsets that expire or whose topic is
 //! gone, and groups that nobody needs any more.
 
+use std::collections::BTreeSet;
+
 use moldau_protocol::types::KString;
 
 use super::pending::Pending;
@@ -41,7 +43,10 @@ impl Coordinator {
     /// Forgets the offsets of topics that were deleted.
     pub fn topics_deleted(&mut self, names: &[KString]) -> Vec<Action> {
         let mut removal = Removal::default();
-        let group_ids: Vec<KString> = self.groups.keys().cloned().collect();
+        let changes = self.pending.values().flat_map(|pending| &pending.changes);
+        let on_their_way = changes.map(|change| &change.group_id);
+        let group_ids: BTreeSet<KString> =
+            self.groups.keys().chain(on_their_way).cloned().collect();
         for group_id in &group_ids {
             for at in self.known_partitions(group_id) {
                 if names.contains(&at.topic) {

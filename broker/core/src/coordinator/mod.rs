@@ -153,8 +153,10 @@ pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
 }
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod offset_tests;
 #[cfg(test)]
 mod tests;

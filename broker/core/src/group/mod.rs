@@ -335,4 +335,6 @@ impl Group {
 }
 
 #[cfg(test)]
+mod static_tests;
+#[cfg(test)]
 mod tests;

@@ -222,107 +222,88 @@ mod tests {
         assert!(treatment.is_opaque());
     }
 
+    fn refused(batch: BatchSummary) -> ErrorCode {
+        validate_batch(&batch, &rules(), NOW).unwrap_err().code
+    }
+
     #[test]
-    fn headers_that_are_refused() {
-        let base = BatchSummary {
-            max_timestamp: NOW,
-            ..batch(3)
-        };
-        let idempotent = BatchSummary {
+    fn headers_that_make_no_sense_are_refused() {
+        let base = batch(3);
+        let with_id = BatchSummary {
             producer_id: ProducerId(1),
             producer_epoch: ProducerEpoch(0),
             ..base
         };
-        let after = NOW + 3_600_001;
-        for (batch, code) in [
-            (BatchSummary { magic: 1, ..base }, ErrorCode::InvalidRecord),
-            (
-                BatchSummary {
-                    compression: None,
-                    ..base
-                },
-                ErrorCode::UnsupportedCompressionType,
-            ),
-            (
-                BatchSummary {
-                    control: true,
-                    ..base
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    record_count: 0,
-                    ..base
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    record_count: 4,
-                    ..base
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    last_offset_delta: -1,
-                    ..base
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    last_offset_delta: i32::MAX,
-                    ..base
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    transactional: true,
-                    ..base
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    base_sequence: -1,
-                    ..idempotent
-                },
-                ErrorCode::InvalidRecord,
-            ),
-            (
-                BatchSummary {
-                    size_in_bytes: 1_048_589,
-                    ..base
-                },
-                ErrorCode::MessageTooLarge,
-            ),
-            (
-                BatchSummary {
-                    log_append_time: true,
-                    ..base
-                },
-                ErrorCode::InvalidTimestamp,
-            ),
-            (
-                BatchSummary {
-                    max_timestamp: after,
-                    ..base
-                },
-                ErrorCode::InvalidTimestamp,
-            ),
+        for batch in [
+            BatchSummary { magic: 1, ..base },
+            BatchSummary {
+                control: true,
+                ..base
+            },
+            BatchSummary {
+                record_count: 0,
+                ..base
+            },
+            BatchSummary {
+                record_count: 4,
+                ..base
+            },
+            BatchSummary {
+                last_offset_delta: -1,
+                ..base
+            },
+            BatchSummary {
+                last_offset_delta: i32::MAX,
+                ..base
+            },
+            BatchSummary {
+                transactional: true,
+                ..base
+            },
+            BatchSummary {
+                base_sequence: -1,
+                ..with_id
+            },
+            BatchSummary {
+                producer_epoch: ProducerEpoch(-1),
+                base_sequence: 0,
+                ..with_id
+            },
         ] {
-            let refused = validate_batch(&batch, &rules(), NOW).unwrap_err();
-            assert_eq!(refused.code, code, "{batch:?}");
+            assert_eq!(refused(batch), ErrorCode::InvalidRecord, "{batch:?}");
         }
-        let largest = BatchSummary {
-            size_in_bytes: 1_048_588,
-            max_timestamp: after - 1,
+        let unknown = BatchSummary {
+            compression: None,
             ..base
         };
-        assert!(validate_batch(&largest, &rules(), NOW).is_ok());
+        assert_eq!(refused(unknown), ErrorCode::UnsupportedCompressionType);
+    }
+
+    #[test]
+    fn the_largest_size_and_the_latest_timestamp_are_still_accepted() {
+        let edge = BatchSummary {
+            size_in_bytes: 1_048_588,
+            max_timestamp: NOW + 3_600_000,
+            ..batch(3)
+        };
+        assert!(validate_batch(&edge, &rules(), NOW).is_ok());
+        assert_eq!(
+            refused(BatchSummary {
+                size_in_bytes: 1_048_589,
+                ..edge
+            }),
+            ErrorCode::MessageTooLarge
+        );
+        let later = BatchSummary {
+            max_timestamp: NOW + 3_600_001,
+            ..edge
+        };
+        assert_eq!(refused(later), ErrorCode::InvalidTimestamp);
+        let stamped = BatchSummary {
+            log_append_time: true,
+            ..edge
+        };
+        assert_eq!(refused(stamped), ErrorCode::InvalidTimestamp);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) fn nodes(count: i32) -> MetadataImage {
     image
 }
 
-/// Adds a topic; its id repeats the last byte of its name.
+/// Adds a topic; its id is its name.
 pub(crate) fn add_topic(image: &mut MetadataImage, name: &'static str, partitions: i32) -> Uuid {
     let id = topic_id(name);
     image
@@ -50,7 +50,11 @@ pub(crate) fn add_topic(image: &mut MetadataImage, name: &'static str, partition
 }
 
 pub(crate) fn topic_id(name: &str) -> Uuid {
-    Uuid([name.bytes().last().unwrap_or(1); 16])
+    let mut id = [0; 16];
+    id.iter_mut()
+        .zip(name.bytes())
+        .for_each(|(slot, byte)| *slot = byte);
+    Uuid(id)
 }
 
 pub(super) fn controller<'a>(

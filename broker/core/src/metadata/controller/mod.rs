@@ -8,7 +8,7 @@ mod create_partitions;
 mod create_topics;
 mod delete_topics;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod placement;
 
 use std::collections::{BTreeMap, BTreeSet};
