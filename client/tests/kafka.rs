@@ -3,6 +3,12 @@
 //! Without it every test says that it is skipped and passes: the same ground is covered by unit tests
 //! and, against our own broker, by the workspace's end-to-end tests.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a step that fails is the result of its test, and a skipped test says so"
+)]
+
 #[path = "kafka/cluster.rs"]
 mod cluster;
 

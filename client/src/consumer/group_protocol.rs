@@ -83,14 +83,9 @@ fn assignment_bytes(assigned: &MemberAssignment) -> Result<Bytes, moldau_protoco
     ConsumerProtocolAssignment {
         assigned_partitions: topics
             .into_iter()
-            .map(|(topic, partitions)| assignment::TopicPartition {
-                topic,
-                partitions,
-                ..assignment::TopicPartition::default()
-            })
+            .map(|(topic, partitions)| assignment::TopicPartition { topic, partitions })
             .collect(),
         user_data: assigned.user_data.clone(),
-        ..ConsumerProtocolAssignment::default()
     }
     .encode_versioned(VERSION)
 }

@@ -4,8 +4,9 @@
 //! pass, nothing new leaves until all that are under way are answered; then the failed ones go first, in their old
 //! order and with their old numbers, so that the broker recognises those that it has after all.
 //!
-//! Numbers are given up only when the broker has lost track of them, or when a batch of unknown fate is abandoned:
-//! then the partition waits for a new producer id and counts from 0 again.
+//! Numbers are given up only when the broker refuses the oldest batch for its number: it has lost track, or an
+//! earlier batch was abandoned and never stored. Then that batch is not stored, and none after it either, so they may
+//! all be numbered anew: the partition waits for a new producer id and counts from 0 again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +24,8 @@ pub(crate) struct SendingPartition {
     pub(crate) queue: Arc<PartitionQueue>,
     /// Batches to be sent again, in their order.
     retries: VecDeque<Batch>,
-    in_flight: usize,
+    /// Places of the batches under way. At most `max_in_flight`.
+    in_flight: Vec<u64>,
     /// The broker to which the batches under way were sent.
     in_flight_to: Option<i32>,
     next_order: u64,
@@ -56,7 +58,7 @@ impl SendingPartition {
         Self {
             queue,
             retries: VecDeque::new(),
-            in_flight: 0,
+            in_flight: Vec::new(),
             in_flight_to: None,
             next_order: 0,
             producer: None,
@@ -82,13 +84,24 @@ impl SendingPartition {
         if self.not_before.is_some_and(|not_before| now < not_before) {
             return false;
         }
-        if self.in_flight == 0 {
+        if self.in_flight.is_empty() {
             return true;
         }
         // While failed batches wait and others are under way, it is not known yet which of those failed too.
         let is_first = self.producer.is_some() && !self.is_known_to_broker;
-        let waits_for_answers = self.has_retries() || self.needs_new_producer || is_first;
+        let waits_for_answers = self.has_retries()
+            || self.needs_new_producer
+            || is_first
+            || self.is_beyond_memory_of_broker();
         !waits_for_answers && self.in_flight_to == Some(broker)
+    }
+
+    /// Whether one more batch would be more than a broker remembers beside the oldest one under way. That one may be
+    /// on its way for the second time, and those after it stored long ago.
+    fn is_beyond_memory_of_broker(&self) -> bool {
+        let oldest = self.in_flight.iter().min();
+        self.producer.is_some()
+            && oldest.is_some_and(|oldest| self.next_order - oldest >= REMEMBERED_BATCHES)
     }
 
     /// The next batch to send, numbered, or `None` if the queue has none or must wait for a producer id.
@@ -99,7 +112,7 @@ impl SendingPartition {
         broker: i32,
         producer: Option<ProducerId>,
     ) -> Option<Batch> {
-        if self.needs_new_producer || (self.producer != producer && self.in_flight == 0) {
+        if self.needs_new_producer || (self.producer != producer && self.in_flight.is_empty()) {
             self.adopt(producer)?;
         }
         let mut batch = match self.retries.pop_front() {
@@ -107,7 +120,7 @@ impl SendingPartition {
             None => self.first_time()?,
         };
         batch.attempts += 1;
-        self.in_flight += 1;
+        self.in_flight.push(batch.order);
         self.in_flight_to = Some(broker);
         Some(batch)
     }
@@ -131,7 +144,7 @@ impl SendingPartition {
 
     /// Starts to count from 0 with another producer id. Only while nothing is under way.
     fn adopt(&mut self, producer: Option<ProducerId>) -> Option<()> {
-        if self.in_flight > 0 || self.needs_other_than(producer) {
+        if !self.in_flight.is_empty() || self.needs_other_than(producer) {
             return None;
         }
         // What was sent under the old id and is not answered for good keeps its numbers,
@@ -158,7 +171,7 @@ impl SendingPartition {
         result: Result<(), ClientError>,
         not_before: Instant,
     ) -> Verdict {
-        self.in_flight = self.in_flight.saturating_sub(1);
+        self.in_flight.retain(|order| *order != batch.order);
         let Err(error) = result else {
             self.not_before = None;
             self.last_error = None;
@@ -170,18 +183,18 @@ impl SendingPartition {
             return Verdict::Stored(batch);
         }
         if batch.sequence.is_some() && numbers_are_in_doubt(&error) {
-            // An earlier batch that failed explains the gap; without one the broker has lost track.
-            let explained = self
-                .retries
-                .front()
-                .is_some_and(|first| first.order < batch.order);
+            // An earlier batch that failed explains the gap; without one the numbers are void.
+            let earlier = self.retries.iter().map(|batch| batch.order);
+            let explained = earlier
+                .chain(self.in_flight.iter().copied())
+                .any(|order| order < batch.order);
             self.needs_new_producer |= !explained;
             return self.retry(batch, error, not_before);
         }
         if error.is_retriable() {
             return self.retry(batch, error, not_before);
         }
-        self.forget_numbers(&batch);
+        self.take_numbers_back(&batch);
         Verdict::Failed(batch, error)
     }
 
@@ -203,16 +216,15 @@ impl SendingPartition {
         Verdict::Retry
     }
 
-    /// After a batch that the broker refused and has not counted.
-    fn forget_numbers(&mut self, batch: &Batch) {
+    /// After a batch that the broker refused and has not counted. If others follow it, the broker
+    /// will refuse them for their numbers.
+    fn take_numbers_back(&mut self, batch: &Batch) {
         let Some(sequence) = batch.sequence else {
             return;
         };
-        let is_last = self.in_flight == 0 && self.retries.is_empty();
+        let is_last = self.in_flight.is_empty() && self.retries.is_empty();
         if is_last && self.producer == Some(sequence.producer) {
             self.next_sequence = sequence.base_sequence;
-        } else {
-            self.needs_new_producer = true;
         }
     }
 
@@ -227,8 +239,6 @@ impl SendingPartition {
             let Some(batch) = self.retries.pop_front() else {
                 break;
             };
-            // The broker may have it or not, so the numbers after it are worth nothing.
-            self.needs_new_producer |= batch.sequence.is_some();
             expired.push(batch);
         }
         while let Some(batch) = self.queue.take_older_than(oldest) {
@@ -258,6 +268,9 @@ fn numbers_are_in_doubt(error: &ClientError) -> bool {
         )
     )
 }
+
+/// Batches of a producer that a broker remembers per partition, to recognise repeated ones.
+pub(crate) const REMEMBERED_BATCHES: u64 = 5;
 
 /// Sequence numbers go from 0 to `i32::MAX` and then on from 0.
 const fn sequence_after(sequence: i32, records: u32) -> i32 {

@@ -22,7 +22,7 @@ use crate::producer::accumulator::{Accumulator, Readiness};
 use crate::producer::batch::{Batch, ProducerId};
 use crate::producer::config::{Acks, ProducerConfig};
 use crate::producer::delivery::Stored;
-use crate::producer::partition::{SendingPartition, Verdict};
+use crate::producer::partition::{REMEMBERED_BATCHES, SendingPartition, Verdict};
 use crate::producer::request::{self, RequestBuilder};
 use crate::transport::{Connection, Purpose};
 
@@ -477,7 +477,7 @@ impl Sender {
 
     fn max_in_flight(&self) -> usize {
         let most = if self.is_idempotent() {
-            MAX_IN_FLIGHT_IDEMPOTENT
+            REMEMBERED_BATCHES as usize
         } else {
             usize::MAX
         };
@@ -516,9 +516,6 @@ fn produce_response(response: ResponseKind) -> Result<ProduceResponse, ClientErr
         ClientError::protocol("produce response", "it is the answer to another request")
     })
 }
-
-/// Brokers remember the last five batches of a producer in a partition.
-const MAX_IN_FLIGHT_IDEMPOTENT: usize = 5;
 
 /// The task looks for expired batches at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);

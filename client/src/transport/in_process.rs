@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use moldau_protocol::dispatch::{ClientContext, Dispatcher};
+use moldau_protocol::dispatch::{ClientContext, DispatchError, Dispatcher};
 use tokio::sync::{Notify, mpsc};
 
 use crate::error::ClientError;
-use crate::transport::connection::{Connection, Outgoing, QUEUED_REQUESTS};
+use crate::transport::connection::{Connection, Outgoing, QUEUED_REQUESTS, disconnected};
 
 /// Name of the broker in the same process, where others have an address.
 pub(crate) const ADDRESS: &str = "in-process";
@@ -52,8 +52,16 @@ async fn dispatch(dispatcher: &dyn Dispatcher, context: &ClientContext, outgoing
     let result = dispatcher
         .dispatch(context, outgoing.version, outgoing.request)
         .await
-        .map_err(|error| {
-            ClientError::protocol(format!("{} request to {ADDRESS}", key.name()), error)
+        .map_err(|error| match error {
+            DispatchError::Stopped => disconnected(ADDRESS, "the broker has stopped"),
+            DispatchError::Unsupported { api, version } => ClientError::Unsupported {
+                address: ADDRESS.to_owned(),
+                api,
+                version: Some(version),
+            },
+            DispatchError::Refused { .. } => {
+                ClientError::protocol(format!("{} request to {ADDRESS}", key.name()), error)
+            }
         });
     // The caller may have given up; the request took effect all the same.
     let _ = outgoing.reply.send(result);

@@ -43,7 +43,13 @@ impl Purpose {
 pub(crate) struct Transport {
     kind: Kind,
     config: Arc<ClientConfig>,
-    slots: Mutex<HashMap<(Arc<str>, Purpose), Arc<tokio::sync::Mutex<Slot>>>>,
+    slots: Mutex<HashMap<SlotKey, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SlotKey {
+    address: Arc<str>,
+    purpose: Purpose,
 }
 
 enum Kind {
@@ -132,7 +138,7 @@ impl Transport {
         self.slots
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .retain(|(_, known), _| *known != purpose);
+            .retain(|known, _| known.purpose != purpose);
     }
 
     fn slot(&self, address: &str, purpose: Purpose) -> Arc<tokio::sync::Mutex<Slot>> {
@@ -142,7 +148,11 @@ impl Transport {
             Kind::InProcess(_) => in_process::ADDRESS,
         };
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry((Arc::from(address), purpose)).or_default())
+        let key = SlotKey {
+            address: Arc::from(address),
+            purpose,
+        };
+        Arc::clone(slots.entry(key).or_default())
     }
 
     async fn connect(&self, address: &str) -> Result<Connection, ClientError> {
