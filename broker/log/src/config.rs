@@ -15,7 +15,8 @@ pub struct LogConfig {
     pub retention_ms: i64,
     /// `retention.bytes`: the oldest segments beyond this size are deleted; -1 keeps them.
     pub retention_bytes: i64,
-    /// `file.delete.delay.ms`: how long deleted files stay, under another name, before they are removed.
+    /// `file.delete.delay.ms`: how long deleted files stay, under another name, before they are
+    /// removed.
     pub file_delete_delay_ms: i64,
 }
 

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! .lock                               locked while a process works here
-//! .kafka_cleanshutdown                {"version":0,"brokerEpoch":-1}; there if all logs were closed
-//! meta.properties                     cluster id, node id, directory id: lines of key=value
-//! recovery-point-offset-checkpoint    below this offset a log is on the disk   (see `checkpoint`)
-//! log-start-offset-checkpoint         first offset that can be read
-//! replication-offset-checkpoint       high watermark
+//! .kafka_cleanshutdown                {"version":0,"brokerEpoch":-1}; there if all logs were
+//! closed meta.properties                     cluster id, node id, directory id: lines of
+//! key=value recovery-point-offset-checkpoint    below this offset a log is on the disk   (see
+//! `checkpoint`) log-start-offset-checkpoint         first offset that can be read replication-
+//! offset-checkpoint       high watermark
 //! ```
 //!
 //! The marker of a clean shutdown is removed as soon as the directory is opened, before any log
@@ -206,8 +206,8 @@ impl<S: Storage> LogDirectory<S> {
             .context("write", &path)
     }
 
-    /// Says that nothing needs to be scanned at the next start. Only right if every log was closed and the
-    /// checkpoints were written before.
+    /// Says that nothing needs to be scanned at the next start. Only right if every log was
+    /// closed and the checkpoints were written before.
     ///
     /// # Errors
     /// The file cannot be written; the next start recovers then.

@@ -20,7 +20,8 @@ pub enum LogError {
         /// First offset that is not written yet.
         log_end_offset: i64,
     },
-    /// There is no room on the disk; nothing was changed, and the log goes on when there is room again.
+    /// There is no room on the disk; nothing was changed, and the log goes on when there is room
+    /// again.
     #[error("no space left to {action} {}: {source}; free space on the disk, nothing was lost", path.display())]
     DiskFull {
         /// What was tried.

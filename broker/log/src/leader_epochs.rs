@@ -85,7 +85,8 @@ impl LeaderEpochs {
         EpochEndOffset { epoch, end_offset }
     }
 
-    /// Notes that `entry.epoch` writes from `entry.start_offset` on; returns whether anything changed.
+    /// Notes that `entry.epoch` writes from `entry.start_offset` on; returns whether anything
+    /// changed.
     ///
     /// Entries that contradict the new one are dropped, as those of a leader that was cut off.
     pub(crate) fn assign(&mut self, entry: EpochEntry) -> bool {

@@ -56,7 +56,8 @@ pub struct ReadSlice<S: Storage = FileStorage> {
     pub position: u64,
     /// How many bytes they have.
     pub length: usize,
-    /// Base offset of the first batch, at or below the offset asked for unless compaction left a gap.
+    /// Base offset of the first batch, at or below the offset asked for unless compaction left a
+    /// gap.
     pub base_offset: i64,
     /// Where to read on.
     pub next_offset: i64,
@@ -113,8 +114,8 @@ impl<S: Storage> LogSnapshot<S> {
         &self.epochs
     }
 
-    /// Finds whole batches of one segment; `None` if there is nothing to read below the bound, or the
-    /// first batch is larger than allowed.
+    /// Finds whole batches of one segment; `None` if there is nothing to read below the bound, or
+    /// the first batch is larger than allowed.
     ///
     /// # Errors
     /// - [`LogError::OffsetOutOfRange`]: the offset is not in the log, or was deleted meanwhile
@@ -177,7 +178,8 @@ impl<S: Storage> LogSnapshot<S> {
         if limit == first.end() {
             return Ok((limit, first.header.next_offset()));
         }
-        // An entry names a batch by its last offset, so the batch at `by_offset` still belongs to the slice.
+        // An entry names a batch by its last offset, so the batch at `by_offset` still belongs to
+        // the slice.
         let by_position = segment.usable(segment.offset_index.floor_of_position(limit));
         let by_offset = segment.usable(segment.offset_index.floor_of_offset(up_to - 1));
         let known = by_position

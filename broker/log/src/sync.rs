@@ -44,8 +44,9 @@ impl<S: Storage> SyncHandle<S> {
         self.shared.snapshot.load().log_end_offset
     }
 
-    /// Brings everything that was appended before the call to the disk, and returns the durable offset:
-    /// all records below it survive a crash. Costs little if nothing was appended since the last one.
+    /// Brings everything that was appended before the call to the disk, and returns the durable
+    /// offset: all records below it survive a crash. Costs little if nothing was appended since
+    /// the last one.
     ///
     /// # Errors
     /// - [`LogError::Failed`]: the disk refused, now or earlier; what of the last appends is on the disk

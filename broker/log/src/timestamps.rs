@@ -81,7 +81,8 @@ impl<S: Storage> LogSnapshot<S> {
             return Ok(None);
         }
         let segment = &self.segments[index];
-        // The entry's batch has a timestamp at or below the wanted one, all before it have smaller ones.
+        // The entry's batch has a timestamp at or below the wanted one, all before it have
+        // smaller ones.
         let floor = segment.usable(segment.time_index.floor_of_timestamp(timestamp));
         let from = floor
             .map_or(segment.base_offset, |entry| entry.offset)

@@ -58,7 +58,7 @@ pub(crate) struct TimeIndex<S: Storage> {
 #[derive(Debug)]
 enum Entries<S: Storage> {
     /// Of the active segment: one word an offset entry, two a time entry.
-    Memory(Words),
+    Memory(Box<Words>),
     /// Of a sealed segment.
     File(IndexFile<S>),
 }
@@ -67,7 +67,7 @@ impl<S: Storage> OffsetIndex<S> {
     pub(crate) fn in_memory(base_offset: i64) -> Self {
         Self {
             base_offset,
-            entries: Entries::Memory(Words::default()),
+            entries: Entries::Memory(Box::default()),
         }
     }
 
@@ -141,7 +141,7 @@ impl<S: Storage> TimeIndex<S> {
     pub(crate) fn in_memory(base_offset: i64) -> Self {
         Self {
             base_offset,
-            entries: Entries::Memory(Words::default()),
+            entries: Entries::Memory(Box::default()),
         }
     }
 

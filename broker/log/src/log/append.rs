@@ -40,7 +40,8 @@ pub struct AppendedAt {
     pub next_offset: i64,
     /// Bytes of all batches.
     pub bytes: u64,
-    /// Base offsets of the segments that were begun; usually none. A producer snapshot belongs to each.
+    /// Base offsets of the segments that were begun; usually none. A producer snapshot belongs to
+    /// each.
     pub rolled_at: Vec<i64>,
 }
 
@@ -58,7 +59,8 @@ impl AppendBatch {
 impl<S: Storage> Log<S> {
     /// Appends batches, all of them or none, with one write for each segment that they touch.
     ///
-    /// The caller has checked the batches and set their offsets, which rise from the log end offset on.
+    /// The caller has checked the batches and set their offsets, which rise from the log end
+    /// offset on.
     ///
     /// # Errors
     /// - [`LogError::InvalidBatch`]: an offset is below the log end offset, or a length is wrong
@@ -79,7 +81,8 @@ impl<S: Storage> Log<S> {
                 Ok(appended)
             }
             Err(error) => {
-                // Runs that went to segments before the one that could not be written are taken back.
+                // Runs that went to segments before the one that could not be written are taken
+                // back.
                 let changed = self.log_end_offset > before || !appended.rolled_at.is_empty();
                 if changed && self.shared.failure().is_none() {
                     self.cut_to(before)?;
@@ -89,8 +92,9 @@ impl<S: Storage> Log<S> {
         }
     }
 
-    /// Whether a batch, or several together, of `bytes` and with this largest timestamp would begin a new
-    /// segment. Who wants a producer snapshot exactly there calls [`Log::roll`] first.
+    /// Whether a batch, or several together, of `bytes` and with this largest timestamp would
+    /// begin a new segment. Who wants a producer snapshot exactly there calls [`Log::roll`]
+    /// first.
     #[must_use]
     pub fn will_roll(&self, bytes: usize, max_timestamp: i64) -> bool {
         let first_timestamp = self.active.indexer.first_timestamp;
@@ -177,7 +181,8 @@ impl<S: Storage> Log<S> {
             || (segment.time_index.len() + 2) * TIME_ENTRY_SIZE > index_bytes
     }
 
-    /// Begins the segment for a batch where the log ends, unless the batch is too far away for that.
+    /// Begins the segment for a batch where the log ends, unless the batch is too far away for
+    /// that.
     fn roll_for(&mut self, header: &BatchHeader) -> Result<(), LogError> {
         let in_range = header.last_offset() - self.log_end_offset <= i64::from(i32::MAX);
         self.roll_to(if in_range {
@@ -214,7 +219,8 @@ impl<S: Storage> Log<S> {
         Ok(self.active.size - before)
     }
 
-    /// Cuts off what a failed write left. Only if that works and the disk was full, the log goes on.
+    /// Cuts off what a failed write left. Only if that works and the disk was full, the log goes
+    /// on.
     fn roll_back_write(&self, error: io::Error) -> LogError {
         let segment = self.active_segment();
         let path = segment.file.path();

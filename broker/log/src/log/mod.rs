@@ -167,8 +167,8 @@ impl<S: Storage> Log<S> {
         self.publish();
     }
 
-    /// Writes the state of the idempotent producers below `offset`, and removes older snapshots that no
-    /// recovery needs. Syncs a small file.
+    /// Writes the state of the idempotent producers below `offset`, and removes older snapshots
+    /// that no recovery needs. Syncs a small file.
     ///
     /// # Errors
     /// The file cannot be written; the log is as it was.

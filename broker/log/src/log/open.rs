@@ -70,8 +70,8 @@ pub trait RecoveryObserver {
 impl RecoveryObserver for () {}
 
 impl<S: Storage> Log<S> {
-    /// Opens the log in a directory, which is created if it is missing, and recovers it if it was not
-    /// closed. Waits for the disk; many logs may be opened at a time.
+    /// Opens the log in a directory, which is created if it is missing, and recovers it if it was
+    /// not closed. Waits for the disk; many logs may be opened at a time.
     ///
     /// # Errors
     /// - [`LogError::Corrupt`]: there is damage that no crash explains
@@ -190,8 +190,8 @@ impl<S: Storage> Log<S> {
         })
     }
 
-    /// Makes durable what recovery kept, as the durable offset says so from now on. An empty log may wait
-    /// for its first sync.
+    /// Makes durable what recovery kept, as the durable offset says so from now on. An empty log
+    /// may wait for its first sync.
     fn settle(
         &self,
         unsynced: SyncedFiles<S::File>,

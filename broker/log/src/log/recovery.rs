@@ -116,8 +116,8 @@ impl<'a, S: Storage> Recovery<'a, S> {
         let scan_from = if self.start.clean_shutdown {
             i64::MAX
         } else {
-            // A segment that ends right at the recovery point may have been sealed after the last sync,
-            // so that its indexes are not on the disk yet.
+            // A segment that ends right at the recovery point may have been sealed after the last
+            // sync, so that its indexes are not on the disk yet.
             let below = bases
                 .iter()
                 .rev()
@@ -231,8 +231,8 @@ impl<'a, S: Storage> Recovery<'a, S> {
         Ok(scan)
     }
 
-    /// Segments follow each other without a gap, unless compaction emptied it, which was synced then,
-    /// or an offset was too far away for the segment before.
+    /// Segments follow each other without a gap, unless compaction emptied it, which was synced
+    /// then, or an offset was too far away for the segment before.
     fn gap_behind(&self, end_offset: i64, next_base: Option<i64>) -> Option<String> {
         let next_base = next_base.filter(|next_base| {
             let gap = next_base - end_offset;

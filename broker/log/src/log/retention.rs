@@ -20,16 +20,16 @@ pub struct Retention {
     pub deleted_bytes: u64,
     /// First offset that can be read now.
     pub log_start_offset: i64,
-    /// Base offset of a segment that was begun because the active one was deleted as well. A producer
-    /// snapshot belongs to it.
+    /// Base offset of a segment that was begun because the active one was deleted as well. A
+    /// producer snapshot belongs to it.
     pub rolled_at: Option<i64>,
 }
 
 impl<S: Storage> Log<S> {
     /// Lets the log begin at `offset` (DeleteRecords); segments below go with the next retention.
     ///
-    /// The caller sees to it that `offset` is not above the high watermark, and writes the checkpoint of
-    /// log start offsets. An offset below the log start offset changes nothing.
+    /// The caller sees to it that `offset` is not above the high watermark, and writes the
+    /// checkpoint of log start offsets. An offset below the log start offset changes nothing.
     ///
     /// # Errors
     /// [`LogError::OffsetOutOfRange`]: the log ends before `offset`.
@@ -49,7 +49,8 @@ impl<S: Storage> Log<S> {
         Ok(())
     }
 
-    /// Deletes the oldest segments as the settings ask for, none of which ends above `high_watermark`.
+    /// Deletes the oldest segments as the settings ask for, none of which ends above
+    /// `high_watermark`.
     ///
     /// Their files get the suffix `.deleted`; [`Log::remove_deleted`] removes them later.
     ///

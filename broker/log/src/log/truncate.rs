@@ -13,8 +13,8 @@ use crate::storage::{Storage, StorageFile};
 impl<S: Storage> Log<S> {
     /// Removes all batches that end at or after `offset`; the log ends at most there then.
     ///
-    /// A batch that holds `offset` in its middle goes as a whole. Waits for the disk. The recovery point
-    /// falls: write its checkpoint before the next append.
+    /// A batch that holds `offset` in its middle goes as a whole. Waits for the disk. The
+    /// recovery point falls: write its checkpoint before the next append.
     ///
     /// # Errors
     /// [`LogError::Failed`]: the disk refused, now or earlier.

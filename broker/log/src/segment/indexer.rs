@@ -25,7 +25,8 @@ impl Indexer {
         Self::resume(interval_bytes, None, None)
     }
 
-    /// For a segment whose indexes are complete up to the batch of the last offset entry, exclusive.
+    /// For a segment whose indexes are complete up to the batch of the last offset entry,
+    /// exclusive.
     pub(crate) fn resume(
         interval_bytes: u32,
         max_timestamp: Option<TimeEntry>,

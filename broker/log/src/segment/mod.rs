@@ -108,8 +108,8 @@ impl<S: Storage> Segment<S> {
         Ok((sealed, synced))
     }
 
-    /// The form of this segment that can be appended to after its first `size` bytes, which end below
-    /// `end_offset`. Index entries for these bytes are taken over if they are sound.
+    /// The form of this segment that can be appended to after its first `size` bytes, which end
+    /// below `end_offset`. Index entries for these bytes are taken over if they are sound.
     pub(crate) fn activate(
         &self,
         size: u64,
@@ -197,7 +197,8 @@ impl<S: Storage> Segment<S> {
         })
     }
 
-    /// Adds the batches from `position` to `end` to the indexes in memory; returns the offset after them.
+    /// Adds the batches from `position` to `end` to the indexes in memory; returns the offset
+    /// after them.
     fn index_from(&self, position: u64, end: u64, indexer: &mut Indexer) -> Result<i64, LogError> {
         let (mut walk, mut end_offset) = (self.walk(position, end)?, self.base_offset);
         while let Some(batch) = walk.next()? {

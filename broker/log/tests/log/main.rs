@@ -1,5 +1,10 @@
 //! The log as its writer, its readers and a crash see it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, in its fixtures as well"
+)]
+
 mod appends;
 mod batches;
 mod crashes;

@@ -80,7 +80,8 @@ fn a_changed_byte_anywhere_in_the_tail_is_noticed() {
     let file = path("00000000000000000000.log");
     let bytes = storage.read(&file).unwrap();
     let size = bytes.len() / 3;
-    // The base offset and the leader epoch lie outside the checksum; offsets are checked by their order.
+    // The base offset and the leader epoch lie outside the checksum; offsets are checked by their
+    // order.
     let unchecked = [8..12, 16..size].into_iter().flatten();
     for position in unchecked.map(|position| size + position) {
         storage.kill();

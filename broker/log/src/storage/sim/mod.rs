@@ -73,8 +73,8 @@ impl SimStorage {
     /// Ends the process and the power: open files and locks are gone, and so is what was not
     /// synced, apart from what `seed` lets survive.
     ///
-    /// Of the unsynced writes any may survive, whole, cut at any byte or with a hole. Of the unsynced
-    /// names of a directory the first few survive, as with a journal.
+    /// Of the unsynced writes any may survive, whole, cut at any byte or with a hole. Of the
+    /// unsynced names of a directory the first few survive, as with a journal.
     pub fn crash(&self, seed: u64) {
         let mut disk = self.disk();
         let mut random = Random::new(seed);
