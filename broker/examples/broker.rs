@@ -8,15 +8,25 @@ use moldau_broker::{Broker, BrokerConfig};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
-#[expect(clippy::print_stdout, reason = "the address is for the person who started it")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the address is for the person who started it"
+)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().unwrap_or_else(|| "./moldau-data".to_owned());
+    let directory = arguments
+        .next()
+        .unwrap_or_else(|| "./moldau-data".to_owned());
     let mut config = BrokerConfig::new(directory);
     for argument in arguments {
-        let (name, value) = argument.split_once('=').ok_or("settings look like `num.partitions=3`")?;
+        let (name, value) = argument
+            .split_once('=')
+            .ok_or("settings look like `num.partitions=3`")?;
         config.set(name, value)?;
     }
     let broker = Broker::start(config).await?;

@@ -73,23 +73,34 @@ async fn repeat(every: Duration, work: impl Fn() -> tokio::task::JoinHandle<()>)
 fn maintain(node: &Node) {
     let now_ms = now_ms();
     for partition in node.partitions.all() {
-        if let Err(error) = maintain_partition(&partition, now_ms, node.config.producer_id_expiration_ms) {
+        if let Err(error) =
+            maintain_partition(&partition, now_ms, node.config.producer_id_expiration_ms)
+        {
             warn!(topic = %partition.topic, partition = partition.index, %error, "retention failed");
         }
     }
 }
 
-fn maintain_partition(partition: &Partition, now_ms: i64, expiration_ms: i64) -> Result<(), LogError> {
+fn maintain_partition(
+    partition: &Partition,
+    now_ms: i64,
+    expiration_ms: i64,
+) -> Result<(), LogError> {
     let mut guard = partition.lock();
     let state = &mut *guard;
     state.leader.producers_mut().expire(now_ms, expiration_ms);
     let high_watermark = state.leader.high_watermark().0;
-    let Some(log) = &mut state.log else { return Ok(()) };
+    let Some(log) = &mut state.log else {
+        return Ok(());
+    };
     let retention = log.apply_retention(now_ms, high_watermark)?;
     if retention.deleted_segments > 0 {
         let (segments, bytes) = (retention.deleted_segments, retention.deleted_bytes);
         info!(topic = %partition.topic, partition = partition.index, segments, bytes, "deleted old segments");
-        if let Err(rejection) = state.leader.advance_log_start(Offset(retention.log_start_offset)) {
+        if let Err(rejection) = state
+            .leader
+            .advance_log_start(Offset(retention.log_start_offset))
+        {
             error!(topic = %partition.topic, partition = partition.index, reason = %rejection.message, "log start is wrong");
         }
         partition.publish(state);

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use moldau_core::config::TopicDefaults;
 use moldau_core::metadata::{BrokerRecord, MetadataImage, MetadataRecord};
 use moldau_log::{LogDirectory, LogError};
-use moldau_protocol::dispatch::Dispatcher;
 use moldau_protocol::KString;
+use moldau_protocol::dispatch::Dispatcher;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +20,9 @@ use crate::config::{BrokerConfig, ConfigError};
 use crate::coordinator::Coordinators;
 use crate::data_dir::{DataDir, DataDirError, Identity, random_uuid};
 use crate::in_process::InProcess;
-use crate::metadata::{Metadata, MetadataLog, ProposeError, Quorum, ReplayError, metadata_partition};
+use crate::metadata::{
+    Metadata, MetadataLog, ProposeError, Quorum, ReplayError, metadata_partition,
+};
 use crate::metrics::{BrokerMetrics, Metrics};
 use crate::net::{Listener, bind};
 use crate::node::Node;
@@ -56,7 +58,9 @@ pub enum StartError {
     #[error(transparent)]
     TopicDefault(#[from] moldau_core::config::ConfigError),
     /// A listener cannot be opened.
-    #[error("listener {address}: {source}\nhint: another program may use the port; choose another one in `listeners`")]
+    #[error(
+        "listener {address}: {source}\nhint: another program may use the port; choose another one in `listeners`"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -113,7 +117,10 @@ impl Broker {
             .collect::<Result<Vec<TcpListener>, _>>()?;
         let opening = tokio::task::spawn_blocking(move || Opened::open(config, defaults));
         let opened = opening.await.map_err(|_| StartError::Interrupted)??;
-        opened.register().await.map_err(|error| StartError::Register(error.to_string()))?;
+        opened
+            .register()
+            .await
+            .map_err(|error| StartError::Register(error.to_string()))?;
         opened.serve(listeners)
     }
 }
@@ -145,10 +152,22 @@ impl Opened {
         let log = MetadataLog::open(&config.data_dir, directory.log_start(&metadata_partition()))?;
         let image = Quorum::replay(&log)?;
         let tail = Arc::new(TailCache::new(config.tail_cache_bytes));
-        let partitions = Arc::new(Partitions::new(Arc::clone(&directory), defaults.clone(), Arc::clone(&tail)));
+        let partitions = Arc::new(Partitions::new(
+            Arc::clone(&directory),
+            defaults.clone(),
+            Arc::clone(&tail),
+        ));
         partitions.reconcile(&image)?;
         let quorum = Quorum::new(log, image);
-        Ok(Self { config, defaults, identity, directory, quorum, partitions, tail })
+        Ok(Self {
+            config,
+            defaults,
+            identity,
+            directory,
+            quorum,
+            partitions,
+            tail,
+        })
     }
 
     /// Makes this node known to the cluster, when it is not yet.
@@ -167,21 +186,41 @@ impl Opened {
             port: 0,
             rack: None,
         };
-        self.quorum.propose(vec![MetadataRecord::Broker(broker)]).await
+        self.quorum
+            .propose(vec![MetadataRecord::Broker(broker)])
+            .await
     }
 
     fn serve(self, sockets: Vec<TcpListener>) -> Result<BrokerHandle, StartError> {
         let syncs = Syncs::start(SYNC_THREADS).map_err(StartError::Thread)?;
-        let shared = WriterShared { tail: Arc::clone(&self.tail), syncs: Arc::clone(&syncs) };
-        let writers =
-            Writers::start(self.config.num_writer_threads, self.config.queued_max_requests, shared)
-                .map(Arc::new)
-                .map_err(StartError::Thread)?;
-        let addresses: Vec<SocketAddr> = sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect();
+        let shared = WriterShared {
+            tail: Arc::clone(&self.tail),
+            syncs: Arc::clone(&syncs),
+        };
+        let writers = Writers::start(
+            self.config.num_writer_threads,
+            self.config.queued_max_requests,
+            shared,
+        )
+        .map(Arc::new)
+        .map_err(StartError::Thread)?;
+        let addresses: Vec<SocketAddr> = sockets
+            .iter()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect();
         let node = Arc::new(Node {
             cluster_id: KString::from(self.identity.cluster_id.clone()),
-            coordinators: Coordinators::new(&self.config, Arc::clone(&self.partitions), Arc::clone(&writers)),
-            metadata: Metadata::new(self.quorum, Arc::clone(&self.partitions), &self.config, self.defaults),
+            coordinators: Coordinators::new(
+                &self.config,
+                Arc::clone(&self.partitions),
+                Arc::clone(&writers),
+            ),
+            metadata: Metadata::new(
+                self.quorum,
+                Arc::clone(&self.partitions),
+                &self.config,
+                self.defaults,
+            ),
             partitions: self.partitions,
             writers,
             producer_ids: ProducerIds::default(),
@@ -195,7 +234,10 @@ impl Opened {
             tasks.spawn(Listener::new(socket, Arc::clone(&node)).run());
         }
         background::spawn(&mut tasks, &node, &self.directory, failed);
-        let listener = addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let listener = addresses
+            .first()
+            .copied()
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
         info!(cluster_id = %node.cluster_id, node_id = node.config.node_id, ?addresses, "broker started");
         Ok(BrokerHandle {
             dispatcher: Arc::new(InProcess::new(Arc::clone(&node), listener)),
@@ -243,7 +285,11 @@ impl BrokerHandle {
     /// Resolves with what happened when a task that the broker cannot do without has ended.
     pub async fn failed(&self) -> Result<(), BrokerError> {
         let mut failure = self.failure.clone();
-        let reason = failure.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        let reason = failure
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| reason.clone());
         match reason {
             Some(reason) => Err(BrokerError::Failed(reason)),
             None => std::future::pending().await,
@@ -260,9 +306,13 @@ impl BrokerHandle {
         self.node.coordinators.resign();
         let mut tasks = std::mem::take(&mut self.tasks);
         while tasks.join_next().await.is_some() {}
-        let (node, syncs, directory) =
-            (Arc::clone(&self.node), Arc::clone(&self.syncs), Arc::clone(&self.directory));
-        let closing = tokio::task::spawn_blocking(move || shutdown::close(&node, &syncs, &directory));
+        let (node, syncs, directory) = (
+            Arc::clone(&self.node),
+            Arc::clone(&self.syncs),
+            Arc::clone(&self.directory),
+        );
+        let closing =
+            tokio::task::spawn_blocking(move || shutdown::close(&node, &syncs, &directory));
         closing.await.map_err(|_| BrokerError::Interrupted)??;
         info!("broker stopped");
         Ok(())

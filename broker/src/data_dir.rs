@@ -67,14 +67,22 @@ impl DataDir {
     ///
     /// When the directory cannot be written, is in use, or belongs to another node.
     pub(crate) fn open(path: &Path, node_id: i32) -> Result<Self, DataDirError> {
-        let log_error = |source| DataDirError::Log { path: path.to_owned(), source };
+        let log_error = |source| DataDirError::Log {
+            path: path.to_owned(),
+            source,
+        };
         let logs = LogDirectory::open(FileStorage, path.to_owned()).map_err(log_error)?;
         let identity = match logs.read_properties().map_err(log_error)? {
-            Some(properties) => Identity::parse(&properties)
-                .map_err(|problem| DataDirError::Meta { path: path.to_owned(), problem })?,
+            Some(properties) => {
+                Identity::parse(&properties).map_err(|problem| DataDirError::Meta {
+                    path: path.to_owned(),
+                    problem,
+                })?
+            }
             None => {
                 let identity = Identity::fresh(node_id);
-                logs.write_properties(&identity.to_properties()).map_err(log_error)?;
+                logs.write_properties(&identity.to_properties())
+                    .map_err(log_error)?;
                 identity
             }
         };
@@ -91,7 +99,11 @@ impl DataDir {
 
 impl Identity {
     fn fresh(node_id: i32) -> Self {
-        Self { cluster_id: random_uuid().to_string(), node_id, directory_id: random_uuid() }
+        Self {
+            cluster_id: random_uuid().to_string(),
+            node_id,
+            directory_id: random_uuid(),
+        }
     }
 
     fn to_properties(&self) -> BTreeMap<String, String> {
@@ -105,7 +117,11 @@ impl Identity {
     }
 
     fn parse(properties: &BTreeMap<String, String>) -> Result<Self, String> {
-        let value = |name: &str| properties.get(name).ok_or_else(|| format!("`{name}` is missing"));
+        let value = |name: &str| {
+            properties
+                .get(name)
+                .ok_or_else(|| format!("`{name}` is missing"))
+        };
         let version = value("version")?;
         if version != "1" {
             return Err(format!("version is `{version}`, expected 1"));
@@ -114,7 +130,9 @@ impl Identity {
         let directory_id = value("directory.id")?;
         Ok(Self {
             cluster_id: value("cluster.id")?.clone(),
-            node_id: node_id.parse().map_err(|_| format!("node.id is `{node_id}`, expected a number"))?,
+            node_id: node_id
+                .parse()
+                .map_err(|_| format!("node.id is `{node_id}`, expected a number"))?,
             directory_id: directory_id
                 .parse()
                 .map_err(|_| format!("directory.id is `{directory_id}`, expected a base64 uuid"))?,
@@ -152,19 +170,34 @@ mod tests {
     fn a_directory_serves_one_process_and_one_node() {
         let dir = tempfile::tempdir().expect("tempdir");
         let open = DataDir::open(dir.path(), 1).expect("open");
-        assert!(matches!(DataDir::open(dir.path(), 1), Err(DataDirError::Log { .. })));
+        assert!(matches!(
+            DataDir::open(dir.path(), 1),
+            Err(DataDirError::Log { .. })
+        ));
         drop(open);
-        assert!(matches!(DataDir::open(dir.path(), 2), Err(DataDirError::OtherNode { found: 1, .. })));
+        assert!(matches!(
+            DataDir::open(dir.path(), 2),
+            Err(DataDirError::OtherNode { found: 1, .. })
+        ));
     }
 
     #[test]
     fn a_meta_file_without_an_entry_or_of_another_version_is_refused() {
         let identity = Identity::fresh(7);
-        assert_eq!(Identity::parse(&identity.to_properties()), Ok(identity.clone()));
+        assert_eq!(
+            Identity::parse(&identity.to_properties()),
+            Ok(identity.clone())
+        );
         let mut properties = identity.to_properties();
         properties.remove("node.id");
-        assert_eq!(Identity::parse(&properties).expect_err("cut"), "`node.id` is missing");
+        assert_eq!(
+            Identity::parse(&properties).expect_err("cut"),
+            "`node.id` is missing"
+        );
         properties.insert("version".to_owned(), "0".to_owned());
-        assert_eq!(Identity::parse(&properties).expect_err("old"), "version is `0`, expected 1");
+        assert_eq!(
+            Identity::parse(&properties).expect_err("old"),
+            "version is `0`, expected 1"
+        );
     }
 }

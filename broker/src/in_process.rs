@@ -34,7 +34,10 @@ impl InProcess {
         request: RequestKind,
     ) -> Result<ResponseKind, DispatchError> {
         let key = request.api_key();
-        let unsupported = DispatchError::Unsupported { api: key.name(), version };
+        let unsupported = DispatchError::Unsupported {
+            api: key.name(),
+            version,
+        };
         let served = handlers::served(key as i16).ok_or_else(|| unsupported.clone())?;
         if !served.versions.contains(version) {
             return Err(unsupported);
@@ -56,7 +59,9 @@ impl InProcess {
         };
         self.node.metrics.request(key, started.elapsed());
         match answer {
-            Answer::Response(ResponseKind::Fetch(response)) => in_memory(response).await.map(ResponseKind::from),
+            Answer::Response(ResponseKind::Fetch(response)) => {
+                in_memory(response).await.map(ResponseKind::from)
+            }
             Answer::Response(response) => Ok(response),
             Answer::Nothing => Ok(ProduceResponse::default().into()),
             Answer::Close(reason) => Err(DispatchError::Refused { reason }),
@@ -65,7 +70,12 @@ impl InProcess {
 }
 
 impl Dispatcher for InProcess {
-    fn dispatch(&self, client: &ClientContext, version: i16, request: RequestKind) -> Dispatched<'_> {
+    fn dispatch(
+        &self,
+        client: &ClientContext,
+        version: i16,
+        request: RequestKind,
+    ) -> Dispatched<'_> {
         Box::pin(self.handle(client.clone(), version, request))
     }
 }
@@ -81,7 +91,11 @@ async fn in_memory(mut response: FetchResponse) -> Result<FetchResponse, Dispatc
         return Ok(response);
     }
     let read = move || {
-        for partition in response.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        for partition in response
+            .responses
+            .iter_mut()
+            .flat_map(|topic| &mut topic.partitions)
+        {
             if let Some(records) = partition.records.take() {
                 partition.records = Some(Records::from(join(&records)?));
             }
@@ -91,7 +105,9 @@ async fn in_memory(mut response: FetchResponse) -> Result<FetchResponse, Dispatc
     let joined = tokio::task::spawn_blocking(read).await;
     match joined {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(DispatchError::Refused { reason: format!("cannot read log: {error}") }),
+        Ok(Err(error)) => Err(DispatchError::Refused {
+            reason: format!("cannot read log: {error}"),
+        }),
         Err(_) => Err(DispatchError::Stopped),
     }
 }
@@ -118,6 +134,8 @@ fn join(records: &Records) -> std::io::Result<Bytes> {
 
 impl fmt::Debug for InProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InProcess").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("InProcess")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }

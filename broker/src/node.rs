@@ -43,8 +43,13 @@ impl Node {
     /// # Errors
     ///
     /// When the change cannot be made durable; what is wrong with a single topic stands in the response.
-    pub(crate) async fn create_topics(&self, request: CreateTopicsRequest) -> Result<CreateTopicsResponse, ErrorCode> {
-        let decide = move |controller: &Controller<'_>, _: &_| controller.create_topics(&request, &mut random_uuid);
+    pub(crate) async fn create_topics(
+        &self,
+        request: CreateTopicsRequest,
+    ) -> Result<CreateTopicsResponse, ErrorCode> {
+        let decide = move |controller: &Controller<'_>, _: &_| {
+            controller.create_topics(&request, &mut random_uuid)
+        };
         self.metadata.decide(decide).await
     }
 
@@ -59,8 +64,12 @@ impl Node {
             return Ok(());
         }
         let request = offsets_topic(&self.config, image.brokers().len());
-        let created = self.create_topics(request).await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
-        let fine = |code| code == ErrorCode::None.code() || code == ErrorCode::TopicAlreadyExists.code();
+        let created = self
+            .create_topics(request)
+            .await
+            .map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        let fine =
+            |code| code == ErrorCode::None.code() || code == ErrorCode::TopicAlreadyExists.code();
         if created.topics.iter().all(|topic| fine(topic.error_code)) {
             Ok(())
         } else {

@@ -2,7 +2,6 @@
 //!
 //! The controller hands out blocks; what is left of a block at a restart is never used.
 
-
 use moldau_protocol::ErrorCode;
 use tokio::sync::Mutex;
 
@@ -23,7 +22,9 @@ impl ProducerIds {
     pub(crate) async fn next(&self, metadata: &Metadata) -> Result<i64, ErrorCode> {
         let mut block = self.block.lock().await;
         if block.is_empty() {
-            let fresh = metadata.decide(|controller, _| controller.allocate_producer_ids(BLOCK_SIZE)).await?;
+            let fresh = metadata
+                .decide(|controller, _| controller.allocate_producer_ids(BLOCK_SIZE))
+                .await?;
             *block = fresh.first.0..fresh.first.0 + fresh.count;
         }
         block.next().ok_or(ErrorCode::UnknownServerError)

@@ -127,7 +127,10 @@ impl Default for BrokerConfig {
 impl BrokerConfig {
     /// The defaults, with the data in `data_dir`.
     pub fn new(data_dir: impl AsRef<Path>) -> Self {
-        Self { data_dir: data_dir.as_ref().to_owned(), ..Self::default() }
+        Self {
+            data_dir: data_dir.as_ref().to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Assigns settings by their Kafka names; see [`BrokerConfig::set`].
@@ -135,8 +138,13 @@ impl BrokerConfig {
     /// # Errors
     ///
     /// The first name or value that is not accepted.
-    pub fn apply_settings(&mut self, settings: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-        settings.iter().try_for_each(|(name, value)| self.set(name, value))
+    pub fn apply_settings(
+        &mut self,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        settings
+            .iter()
+            .try_for_each(|(name, value)| self.set(name, value))
     }
 
     /// Assigns one setting by its Kafka name, for example `num.partitions` or `log.retention.ms`.
@@ -160,7 +168,10 @@ impl BrokerConfig {
                 "offsets.topic.num.partitions",
                 i64::from(self.offsets_topic_num_partitions),
             ),
-            ("queued.max.requests", usize_to_i64(self.queued_max_requests)),
+            (
+                "queued.max.requests",
+                usize_to_i64(self.queued_max_requests),
+            ),
             ("num.writer.threads", usize_to_i64(self.num_writer_threads)),
             ("fetch.max.bytes", usize_to_i64(self.fetch_max_bytes)),
         ];
@@ -170,7 +181,11 @@ impl BrokerConfig {
             }
         }
         if self.node_id < 0 {
-            return Err(ConfigError::invalid("node.id", &self.node_id, "0 or greater"));
+            return Err(ConfigError::invalid(
+                "node.id",
+                &self.node_id,
+                "0 or greater",
+            ));
         }
         if self.listeners.is_empty() {
             return Err(ConfigError::invalid(

@@ -11,8 +11,14 @@ use super::{AdvertisedAddress, BrokerConfig, ConfigError, Setting, SettingKind};
 pub(super) fn set(config: &mut BrokerConfig, name: &str, value: &str) -> Result<(), ConfigError> {
     if let Some((divisor, topic_name)) = time_alias(name) {
         let amount: i64 = parse(name, value, "a whole number")?;
-        let value = if amount < 0 { -1 } else { amount.saturating_mul(divisor) };
-        config.topic_defaults.insert(topic_name.to_owned(), value.to_string());
+        let value = if amount < 0 {
+            -1
+        } else {
+            amount.saturating_mul(divisor)
+        };
+        config
+            .topic_defaults
+            .insert(topic_name.to_owned(), value.to_string());
         return Ok(());
     }
     let setting = SETTINGS
@@ -58,7 +64,9 @@ macro_rules! topic_default {
             topic_name: Some($topic),
             write: |config, setting, value| {
                 check_kind(setting, value)?;
-                config.topic_defaults.insert($topic.to_owned(), value.to_owned());
+                config
+                    .topic_defaults
+                    .insert($topic.to_owned(), value.to_owned());
                 Ok(())
             },
             read: |config| config.topic_defaults.get($topic).cloned(),
@@ -83,16 +91,51 @@ pub const SETTINGS: &[Setting] = &[
             Some(format!("PLAINTEXT://{}:{}", address.host, address.port))
         },
     },
-    field!("auto.create.topics.enable", Boolean, auto_create_topics, "`true` or `false`"),
+    field!(
+        "auto.create.topics.enable",
+        Boolean,
+        auto_create_topics,
+        "`true` or `false`"
+    ),
     topic_default!("compression.type", String, "compression.type"),
-    field!("connections.max.idle.ms", Long, connections_max_idle_ms, "milliseconds of at least 0"),
-    field!("default.replication.factor", Int, default_replication_factor, "a whole number"),
-    field!("delete.topic.enable", Boolean, delete_topics, "`true` or `false`"),
+    field!(
+        "connections.max.idle.ms",
+        Long,
+        connections_max_idle_ms,
+        "milliseconds of at least 0"
+    ),
+    field!(
+        "default.replication.factor",
+        Int,
+        default_replication_factor,
+        "a whole number"
+    ),
+    field!(
+        "delete.topic.enable",
+        Boolean,
+        delete_topics,
+        "`true` or `false`"
+    ),
     field!("fetch.max.bytes", Int, fetch_max_bytes, COUNT),
-    field!("group.initial.rebalance.delay.ms", Int, group_initial_rebalance_delay_ms, COUNT),
-    field!("group.max.session.timeout.ms", Int, group_max_session_timeout_ms, COUNT),
+    field!(
+        "group.initial.rebalance.delay.ms",
+        Int,
+        group_initial_rebalance_delay_ms,
+        COUNT
+    ),
+    field!(
+        "group.max.session.timeout.ms",
+        Int,
+        group_max_session_timeout_ms,
+        COUNT
+    ),
     field!("group.max.size", Int, group_max_size, COUNT),
-    field!("group.min.session.timeout.ms", Int, group_min_session_timeout_ms, COUNT),
+    field!(
+        "group.min.session.timeout.ms",
+        Int,
+        group_min_session_timeout_ms,
+        COUNT
+    ),
     Setting {
         name: "listeners",
         kind: SettingKind::List,
@@ -105,15 +148,34 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         },
         read: |config| {
-            let all: Vec<String> =
-                config.listeners.iter().map(|one| format!("PLAINTEXT://{one}")).collect();
+            let all: Vec<String> = config
+                .listeners
+                .iter()
+                .map(|one| format!("PLAINTEXT://{one}"))
+                .collect();
             Some(all.join(","))
         },
     },
-    topic_default!("log.cleaner.delete.retention.ms", Long, "delete.retention.ms"),
-    topic_default!("log.cleaner.max.compaction.lag.ms", Long, "max.compaction.lag.ms"),
-    topic_default!("log.cleaner.min.cleanable.ratio", Double, "min.cleanable.dirty.ratio"),
-    topic_default!("log.cleaner.min.compaction.lag.ms", Long, "min.compaction.lag.ms"),
+    topic_default!(
+        "log.cleaner.delete.retention.ms",
+        Long,
+        "delete.retention.ms"
+    ),
+    topic_default!(
+        "log.cleaner.max.compaction.lag.ms",
+        Long,
+        "max.compaction.lag.ms"
+    ),
+    topic_default!(
+        "log.cleaner.min.cleanable.ratio",
+        Double,
+        "min.cleanable.dirty.ratio"
+    ),
+    topic_default!(
+        "log.cleaner.min.compaction.lag.ms",
+        Long,
+        "min.compaction.lag.ms"
+    ),
     topic_default!("log.cleanup.policy", List, "cleanup.policy"),
     Setting {
         name: "log.dirs",
@@ -137,11 +199,28 @@ pub const SETTINGS: &[Setting] = &[
     ),
     topic_default!("log.index.interval.bytes", Int, "index.interval.bytes"),
     topic_default!("log.index.size.max.bytes", Int, "segment.index.bytes"),
-    topic_default!("log.message.timestamp.after.max.ms", Long, "message.timestamp.after.max.ms"),
-    topic_default!("log.message.timestamp.before.max.ms", Long, "message.timestamp.before.max.ms"),
-    topic_default!("log.message.timestamp.type", String, "message.timestamp.type"),
+    topic_default!(
+        "log.message.timestamp.after.max.ms",
+        Long,
+        "message.timestamp.after.max.ms"
+    ),
+    topic_default!(
+        "log.message.timestamp.before.max.ms",
+        Long,
+        "message.timestamp.before.max.ms"
+    ),
+    topic_default!(
+        "log.message.timestamp.type",
+        String,
+        "message.timestamp.type"
+    ),
     topic_default!("log.retention.bytes", Long, "retention.bytes"),
-    field!("log.retention.check.interval.ms", Long, log_retention_check_interval_ms, COUNT),
+    field!(
+        "log.retention.check.interval.ms",
+        Long,
+        log_retention_check_interval_ms,
+        COUNT
+    ),
     topic_default!("log.retention.ms", Long, "retention.ms"),
     topic_default!("log.roll.ms", Long, "segment.ms"),
     topic_default!("log.segment.bytes", Int, "segment.bytes"),
@@ -150,23 +229,68 @@ pub const SETTINGS: &[Setting] = &[
     topic_default!("message.max.bytes", Int, "max.message.bytes"),
     topic_default!("min.insync.replicas", Int, "min.insync.replicas"),
     field!("node.id", Int, node_id, COUNT),
-    field!("num.partitions", Int, num_partitions, "a whole number of at least 1"),
-    field!("num.writer.threads", Int, num_writer_threads, "a whole number of at least 1"),
-    field!("offset.metadata.max.bytes", Int, offset_metadata_max_bytes, COUNT),
+    field!(
+        "num.partitions",
+        Int,
+        num_partitions,
+        "a whole number of at least 1"
+    ),
+    field!(
+        "num.writer.threads",
+        Int,
+        num_writer_threads,
+        "a whole number of at least 1"
+    ),
+    field!(
+        "offset.metadata.max.bytes",
+        Int,
+        offset_metadata_max_bytes,
+        COUNT
+    ),
     field!(
         "offsets.retention.check.interval.ms",
         Long,
         offsets_retention_check_interval_ms,
         COUNT
     ),
-    field!("offsets.retention.minutes", Int, offsets_retention_minutes, COUNT),
-    field!("offsets.topic.num.partitions", Int, offsets_topic_num_partitions, COUNT),
-    field!("offsets.topic.replication.factor", Short, offsets_topic_replication_factor, COUNT),
-    field!("offsets.topic.segment.bytes", Int, offsets_topic_segment_bytes, COUNT),
-    field!("producer.id.expiration.ms", Int, producer_id_expiration_ms, COUNT),
+    field!(
+        "offsets.retention.minutes",
+        Int,
+        offsets_retention_minutes,
+        COUNT
+    ),
+    field!(
+        "offsets.topic.num.partitions",
+        Int,
+        offsets_topic_num_partitions,
+        COUNT
+    ),
+    field!(
+        "offsets.topic.replication.factor",
+        Short,
+        offsets_topic_replication_factor,
+        COUNT
+    ),
+    field!(
+        "offsets.topic.segment.bytes",
+        Int,
+        offsets_topic_segment_bytes,
+        COUNT
+    ),
+    field!(
+        "producer.id.expiration.ms",
+        Int,
+        producer_id_expiration_ms,
+        COUNT
+    ),
     field!("queued.max.requests", Int, queued_max_requests, COUNT),
     field!("request.timeout.ms", Int, request_timeout_ms, COUNT),
-    field!("socket.request.max.bytes", Int, socket_request_max_bytes, COUNT),
+    field!(
+        "socket.request.max.bytes",
+        Int,
+        socket_request_max_bytes,
+        COUNT
+    ),
     field!("tail.cache.bytes", Long, tail_cache_bytes, COUNT),
 ];
 
@@ -202,7 +326,10 @@ fn parse_advertised(name: &str, value: &str) -> Result<AdvertisedAddress, Config
     if host.is_empty() {
         return Err(ConfigError::invalid(name, &value, ALLOWED));
     }
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
     Ok(AdvertisedAddress { host, port })
 }
 
@@ -260,7 +387,9 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_names_its_likely_spelling() {
-        let error = BrokerConfig::default().set("num.partition", "1").expect_err("unknown");
+        let error = BrokerConfig::default()
+            .set("num.partition", "1")
+            .expect_err("unknown");
         assert_eq!(
             error.to_string(),
             "setting `num.partition` is unknown\nhint: did you mean `num.partitions`?"
@@ -269,7 +398,9 @@ mod tests {
 
     #[test]
     fn a_wrong_value_says_what_is_allowed() {
-        let error = BrokerConfig::default().set("num.partitions", "many").expect_err("invalid");
+        let error = BrokerConfig::default()
+            .set("num.partitions", "many")
+            .expect_err("invalid");
         assert_eq!(
             error.to_string(),
             "setting `num.partitions`: value `many` is not allowed\nhint: give a whole number of at least 1"
@@ -279,11 +410,18 @@ mod tests {
     #[test]
     fn listeners_are_read_in_the_forms_that_users_write() {
         let mut config = BrokerConfig::default();
-        config.set("listeners", "PLAINTEXT://:9092, localhost:0,[::1]:7").expect("valid");
+        config
+            .set("listeners", "PLAINTEXT://:9092, localhost:0,[::1]:7")
+            .expect("valid");
         let shown: Vec<String> = config.listeners.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["[::]:9092", "127.0.0.1:0", "[::1]:7"]);
-        config.set("advertised.listeners", "PLAINTEXT://[2001:db8::1]:9").expect("valid");
+        config
+            .set("advertised.listeners", "PLAINTEXT://[2001:db8::1]:9")
+            .expect("valid");
         let advertised = config.advertised.expect("set");
-        assert_eq!((advertised.host.as_str(), advertised.port), ("2001:db8::1", 9));
+        assert_eq!(
+            (advertised.host.as_str(), advertised.port),
+            ("2001:db8::1", 9)
+        );
     }
 }

@@ -38,7 +38,11 @@ pub(crate) struct Coordinators {
 }
 
 impl Coordinators {
-    pub(crate) fn new(config: &BrokerConfig, partitions: Arc<Partitions>, writers: Arc<Writers>) -> Self {
+    pub(crate) fn new(
+        config: &BrokerConfig,
+        partitions: Arc<Partitions>,
+        writers: Arc<Writers>,
+    ) -> Self {
         Self {
             settings: settings(config),
             partitions,
@@ -69,7 +73,11 @@ impl Coordinators {
             client_host: context.client.host.clone(),
         };
         let token = caller.token;
-        shard.call(token, |coordinator, now_ms| call(coordinator, &caller, now_ms)).await
+        shard
+            .call(token, |coordinator, now_ms| {
+                call(coordinator, &caller, now_ms)
+            })
+            .await
     }
 
     /// Reads from the coordinator of `group`.
@@ -90,7 +98,10 @@ impl Coordinators {
     /// # Errors
     ///
     /// The first partition that cannot be replayed.
-    pub(crate) async fn read_all<R>(&self, read: impl Fn(&Coordinator) -> R + Send + Sync) -> Result<Vec<R>, ErrorCode> {
+    pub(crate) async fn read_all<R>(
+        &self,
+        read: impl Fn(&Coordinator) -> R + Send + Sync,
+    ) -> Result<Vec<R>, ErrorCode> {
         let mut results = Vec::new();
         for shard in self.shards() {
             results.push(shard.read(&read).await?);
@@ -101,9 +112,14 @@ impl Coordinators {
     /// Drops what groups committed for deleted topics.
     pub(crate) async fn topics_deleted(&self, names: &[KString]) {
         for shard in self.shards() {
-            let done = shard.act(|coordinator, _| coordinator.topics_deleted(names)).await;
+            let done = shard
+                .act(|coordinator, _| coordinator.topics_deleted(names))
+                .await;
             if let Err(code) = done {
-                error!(code = code.name(), "cannot drop the offsets of deleted topics");
+                error!(
+                    code = code.name(),
+                    "cannot drop the offsets of deleted topics"
+                );
             }
         }
     }
@@ -131,7 +147,10 @@ impl Coordinators {
 
     /// Reads from every coordinator that is loaded, without waiting.
     pub(crate) fn read_loaded<R>(&self, read: impl Fn(&Coordinator) -> R) -> Vec<R> {
-        self.shards().iter().filter_map(|shard| shard.read_now(&read)).collect()
+        self.shards()
+            .iter()
+            .filter_map(|shard| shard.read_now(&read))
+            .collect()
     }
 
     fn shard_of(&self, group: &str) -> Result<Arc<Shard>, ErrorCode> {
@@ -141,21 +160,33 @@ impl Coordinators {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         let index = usize::try_from(partition_for(group, count)).unwrap_or(0);
-        shards.get(index).cloned().ok_or(ErrorCode::CoordinatorNotAvailable)
+        shards
+            .get(index)
+            .cloned()
+            .ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
     /// One shard per partition that `__consumer_offsets` has now.
     fn shards(&self) -> Vec<Arc<Shard>> {
-        let known = self.shards.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let known = self
+            .shards
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
         let Some(topic) = self.partitions.topic(CONSUMER_OFFSETS) else {
             return Vec::new();
         };
         let same = known.len() == topic.partitions.len()
-            && known.first().is_some_and(|shard| shard.topic_id() == topic.id);
+            && known
+                .first()
+                .is_some_and(|shard| shard.topic_id() == topic.id);
         if same {
             return known;
         }
-        let mut shards = self.shards.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shards = self
+            .shards
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         shards.retain(|shard| shard.topic_id() == topic.id);
         for partition in topic.partitions.iter().skip(shards.len()) {
             shards.push(Shard::new(
@@ -180,7 +211,9 @@ fn settings(config: &BrokerConfig) -> CoordinatorSettings {
         },
         offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
         offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
-        offsets_retention_check_interval_ms: i64::try_from(config.offsets_retention_check_interval_ms)
-            .unwrap_or(i64::MAX),
+        offsets_retention_check_interval_ms: i64::try_from(
+            config.offsets_retention_check_interval_ms,
+        )
+        .unwrap_or(i64::MAX),
     }
 }

@@ -87,16 +87,23 @@ impl Shard {
     }
 
     /// Runs something that nobody waits for.
-    pub(super) async fn act(&self, call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>) -> Result<(), ErrorCode> {
+    pub(super) async fn act(
+        &self,
+        call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>,
+    ) -> Result<(), ErrorCode> {
         self.load().await?;
         let slot = self.writers.slot(&self.partition).await;
         self.run(&mut self.lock(), slot, call);
         Ok(())
     }
 
-    pub(super) async fn read<R>(&self, read: impl FnOnce(&Coordinator) -> R) -> Result<R, ErrorCode> {
+    pub(super) async fn read<R>(
+        &self,
+        read: impl FnOnce(&Coordinator) -> R,
+    ) -> Result<R, ErrorCode> {
         self.load().await?;
-        self.read_now(read).ok_or(ErrorCode::CoordinatorNotAvailable)
+        self.read_now(read)
+            .ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
     /// Reads without waiting; `None` when the partition is not replayed yet.
@@ -122,7 +129,8 @@ impl Shard {
         let load = || async {
             let partition = Arc::clone(&self.partition);
             let coordinator = Coordinator::new(self.settings);
-            let replayed = tokio::task::spawn_blocking(move || replay(&partition, coordinator)).await;
+            let replayed =
+                tokio::task::spawn_blocking(move || replay(&partition, coordinator)).await;
             let coordinator = replayed.map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
             let mut state = self.lock();
             state.coordinator = Some(coordinator);
@@ -137,8 +145,15 @@ impl Shard {
     }
 
     /// Calls core and carries out what it wants; `slot` is for its first append.
-    fn run(&self, state: &mut State, mut slot: Option<Slot<'_>>, call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>) {
-        let Some(coordinator) = &mut state.coordinator else { return };
+    fn run(
+        &self,
+        state: &mut State,
+        mut slot: Option<Slot<'_>>,
+        call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>,
+    ) {
+        let Some(coordinator) = &mut state.coordinator else {
+            return;
+        };
         let actions = call(coordinator, now_ms());
         let due = coordinator.poll_timeout().unwrap_or(i64::MAX);
         self.due.store(due, Ordering::Release);
@@ -165,7 +180,11 @@ impl Shard {
     /// Puts `records` into the writer's queue as one batch.
     ///
     /// Without a slot at hand, a full queue fails the append: core then takes back what it did.
-    fn append(&self, slot: Option<Slot<'_>>, records: &[CoordinatorRecord]) -> oneshot::Receiver<AppendResult> {
+    fn append(
+        &self,
+        slot: Option<Slot<'_>>,
+        records: &[CoordinatorRecord],
+    ) -> oneshot::Receiver<AppendResult> {
         let (reply, outcome) = oneshot::channel();
         let now_ms = now_ms();
         let mut builder = RecordBatchBuilder::new(Compression::None);
@@ -202,16 +221,24 @@ impl Shard {
 
     /// Tells core the outcome of each append in order, on a task that ends when none is open.
     fn follow(&self) {
-        let Some(shard) = self.itself.upgrade() else { return };
+        let Some(shard) = self.itself.upgrade() else {
+            return;
+        };
         tokio::spawn(async move {
             loop {
-                let Some((id, outcome)) = shard.next_append() else { return };
+                let Some((id, outcome)) = shard.next_append() else {
+                    return;
+                };
                 let outcome = outcome.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower));
                 let slot = shard.writers.slot(&shard.partition).await;
-                shard.run(&mut shard.lock(), slot, |coordinator, now_ms| match outcome {
-                    Ok(_) => coordinator.committed(id, now_ms),
-                    Err(code) => coordinator.append_failed(id, code, now_ms),
-                });
+                shard.run(
+                    &mut shard.lock(),
+                    slot,
+                    |coordinator, now_ms| match outcome {
+                        Ok(_) => coordinator.committed(id, now_ms),
+                        Err(code) => coordinator.append_failed(id, code, now_ms),
+                    },
+                );
             }
         });
     }
@@ -229,19 +256,33 @@ fn replay(partition: &Partition, mut coordinator: Coordinator) -> Result<Coordin
         ErrorCode::CoordinatorNotAvailable
     };
     while offset < end {
-        let request = ReadRequest { offset, up_to_offset: end, max_bytes: READ_BYTES, at_least_one: true };
-        let Some(slice) = snapshot.read(&request).map_err(|error| failed(&error))? else { break };
+        let request = ReadRequest {
+            offset,
+            up_to_offset: end,
+            max_bytes: READ_BYTES,
+            at_least_one: true,
+        };
+        let Some(slice) = snapshot.read(&request).map_err(|error| failed(&error))? else {
+            break;
+        };
         for batch in BatchIter::new(slice.read_bytes().map_err(|error| failed(&error))?) {
             let batch = batch.map_err(|error| failed(&error))?;
             replay_batch(&mut coordinator, &batch).map_err(|error| failed(&error))?;
         }
         offset = slice.next_offset;
     }
-    info!(partition = partition.index, end_offset = end, "loaded group coordinator");
+    info!(
+        partition = partition.index,
+        end_offset = end,
+        "loaded group coordinator"
+    );
     Ok(coordinator)
 }
 
-fn replay_batch(coordinator: &mut Coordinator, batch: &RecordBatch) -> Result<(), moldau_protocol::batch::BatchError> {
+fn replay_batch(
+    coordinator: &mut Coordinator,
+    batch: &RecordBatch,
+) -> Result<(), moldau_protocol::batch::BatchError> {
     if batch.is_control() {
         return Ok(());
     }
@@ -257,7 +298,9 @@ fn replay_batch(coordinator: &mut Coordinator, batch: &RecordBatch) -> Result<()
 
 impl fmt::Debug for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shard").field("partition", &self.partition.index).finish_non_exhaustive()
+        f.debug_struct("Shard")
+            .field("partition", &self.partition.index)
+            .finish_non_exhaustive()
     }
 }
 

@@ -19,7 +19,10 @@ pub(super) struct Timer {
 
 impl Default for Timer {
     fn default() -> Self {
-        Self { next: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+        Self {
+            next: AtomicI64::new(i64::MAX),
+            earlier: Notify::new(),
+        }
     }
 }
 

@@ -33,7 +33,11 @@ impl Admission {
         Self::Done(Answer::Close(reason))
     }
 
-    pub(crate) fn running<R: Into<ResponseKind>>(handler: impl Future<Output = R> + Send + 'static) -> Self {
-        Self::Running(Box::pin(async move { Answer::Response(handler.await.into()) }))
+    pub(crate) fn running<R: Into<ResponseKind>>(
+        handler: impl Future<Output = R> + Send + 'static,
+    ) -> Self {
+        Self::Running(Box::pin(
+            async move { Answer::Response(handler.await.into()) },
+        ))
     }
 }

@@ -17,17 +17,25 @@ use super::{DISPATCH_TABLE, DispatchEntry, RequestContext};
 use crate::metadata::{METADATA_VERSION_FEATURE, METADATA_VERSION_LEVEL};
 use crate::node::Node;
 
-pub(super) fn handle(node: &Node, context: &RequestContext, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+pub(super) fn handle(
+    node: &Node,
+    context: &RequestContext,
+    request: &ApiVersionsRequest,
+) -> ApiVersionsResponse {
     let names_client = context.version >= 3;
     if names_client
-        && !(is_software_name(&request.client_software_name) && is_software_name(&request.client_software_version))
+        && !(is_software_name(&request.client_software_name)
+            && is_software_name(&request.client_software_version))
     {
         return ApiVersionsResponse {
             error_code: ErrorCode::InvalidRequest.code(),
             ..ApiVersionsResponse::default()
         };
     }
-    let mut response = ApiVersionsResponse { api_keys: DISPATCH_TABLE.iter().map(range).collect(), ..Default::default() };
+    let mut response = ApiVersionsResponse {
+        api_keys: DISPATCH_TABLE.iter().map(range).collect(),
+        ..Default::default()
+    };
     response.supported_features = vec![SupportedFeatureKey {
         name: KString::from(METADATA_VERSION_FEATURE),
         min_version: METADATA_VERSION_LEVEL,
@@ -46,7 +54,11 @@ pub(super) fn handle(node: &Node, context: &RequestContext, request: &ApiVersion
 
 /// The answer to a version that is not served, in the shape of version 0.
 pub(crate) fn unsupported() -> ResponseKind {
-    let api_keys = DISPATCH_TABLE.iter().filter(|entry| entry.key == ApiKey::ApiVersions).map(range).collect();
+    let api_keys = DISPATCH_TABLE
+        .iter()
+        .filter(|entry| entry.key == ApiKey::ApiVersions)
+        .map(range)
+        .collect();
     ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
         api_keys,
@@ -72,7 +84,9 @@ fn is_software_name(name: &str) -> bool {
     };
     first.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
 #[cfg(test)]

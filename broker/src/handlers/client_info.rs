@@ -50,7 +50,11 @@ impl ClientInfo {
             Some(advertised) => (advertised.host.clone(), advertised.port),
             None => (local_host.to_string(), local_port),
         };
-        Self { host, broker_host: KString::from(broker_host), broker_port: i32::from(port) }
+        Self {
+            host,
+            broker_host: KString::from(broker_host),
+            broker_port: i32::from(port),
+        }
     }
 }
 
@@ -61,7 +65,10 @@ mod tests {
 
     fn of_socket(advertised: Option<(&str, u16)>, local: &str) -> (String, i32) {
         let mut config = BrokerConfig::default();
-        config.advertised = advertised.map(|(host, port)| AdvertisedAddress { host: host.to_owned(), port });
+        config.advertised = advertised.map(|(host, port)| AdvertisedAddress {
+            host: host.to_owned(),
+            port,
+        });
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
         let info = ClientInfo::of_socket(&config, peer, local.parse().expect("address"));
         (info.broker_host.to_string(), info.broker_port)
@@ -69,13 +76,22 @@ mod tests {
 
     #[test]
     fn the_address_advertised_is_the_one_the_client_connected_to() {
-        assert_eq!(of_socket(None, "[::ffff:192.168.1.5]:9092"), ("192.168.1.5".to_owned(), 9092));
+        assert_eq!(
+            of_socket(None, "[::ffff:192.168.1.5]:9092"),
+            ("192.168.1.5".to_owned(), 9092)
+        );
         assert_eq!(of_socket(None, "[::1]:40001"), ("::1".to_owned(), 40001));
     }
 
     #[test]
     fn a_configured_address_wins() {
-        assert_eq!(of_socket(Some(("kafka.example", 0)), "[::1]:40001"), ("kafka.example".to_owned(), 40001));
-        assert_eq!(of_socket(Some(("kafka.example", 9)), "[::1]:40001"), ("kafka.example".to_owned(), 9));
+        assert_eq!(
+            of_socket(Some(("kafka.example", 0)), "[::1]:40001"),
+            ("kafka.example".to_owned(), 40001)
+        );
+        assert_eq!(
+            of_socket(Some(("kafka.example", 9)), "[::1]:40001"),
+            ("kafka.example".to_owned(), 9)
+        );
     }
 }

@@ -10,11 +10,28 @@ use moldau_protocol::messages::create_partitions::{
 
 use crate::node::Node;
 
-pub(super) async fn handle(node: Arc<Node>, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-    let decided = node.metadata.decide(move |controller, _| controller.create_partitions(&request)).await;
+pub(super) async fn handle(
+    node: Arc<Node>,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let names: Vec<_> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
+    let decided = node
+        .metadata
+        .decide(move |controller, _| controller.create_partitions(&request))
+        .await;
     decided.unwrap_or_else(|code| {
-        let failed = |name| CreatePartitionsTopicResult { name, error_code: code.code(), ..Default::default() };
-        CreatePartitionsResponse { results: names.into_iter().map(failed).collect(), ..Default::default() }
+        let failed = |name| CreatePartitionsTopicResult {
+            name,
+            error_code: code.code(),
+            ..Default::default()
+        };
+        CreatePartitionsResponse {
+            results: names.into_iter().map(failed).collect(),
+            ..Default::default()
+        }
     })
 }

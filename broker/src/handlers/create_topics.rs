@@ -7,14 +7,27 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::messages::create_topics::{CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
+use moldau_protocol::messages::create_topics::{
+    CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
 
 use crate::node::Node;
 
 pub(super) async fn handle(node: Arc<Node>, request: CreateTopicsRequest) -> CreateTopicsResponse {
-    let names: Vec<_> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let names: Vec<_> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
     node.create_topics(request).await.unwrap_or_else(|code| {
-        let failed = |name| CreatableTopicResult { name, error_code: code.code(), ..Default::default() };
-        CreateTopicsResponse { topics: names.into_iter().map(failed).collect(), ..Default::default() }
+        let failed = |name| CreatableTopicResult {
+            name,
+            error_code: code.code(),
+            ..Default::default()
+        };
+        CreateTopicsResponse {
+            topics: names.into_iter().map(failed).collect(),
+            ..Default::default()
+        }
     })
 }

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use moldau_protocol::ErrorCode;
-use moldau_protocol::messages::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
+use moldau_protocol::messages::delete_groups::{
+    DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
+};
 
 use super::RequestContext;
 use crate::node::Node;
@@ -23,13 +25,22 @@ pub(super) async fn handle(
                 coordinator.delete_group(caller, &group_id)
             })
             .await
-            .and_then(|response| DeleteGroupsResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
+            .and_then(|response| {
+                DeleteGroupsResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError)
+            });
         match deleted {
             Ok(response) => results.extend(response.results),
             Err(code) => {
-                results.push(DeletableGroupResult { group_id, error_code: code.code(), ..Default::default() });
+                results.push(DeletableGroupResult {
+                    group_id,
+                    error_code: code.code(),
+                    ..Default::default()
+                });
             }
         }
     }
-    DeleteGroupsResponse { results, ..Default::default() }
+    DeleteGroupsResponse {
+        results,
+        ..Default::default()
+    }
 }

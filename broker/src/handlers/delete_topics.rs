@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::messages::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
+use moldau_protocol::messages::delete_topics::{
+    DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
+};
 use moldau_protocol::{ErrorCode, KString};
 
 use super::RequestContext;
@@ -40,8 +42,14 @@ pub(super) async fn handle(
 }
 
 fn failed(request: &DeleteTopicsRequest, code: ErrorCode) -> DeleteTopicsResponse {
-    let by_name = request.topic_names.iter().map(|name| (Some(name.clone()), moldau_protocol::Uuid::ZERO));
-    let by_state = request.topics.iter().map(|topic| (topic.name.clone(), topic.topic_id));
+    let by_name = request
+        .topic_names
+        .iter()
+        .map(|name| (Some(name.clone()), moldau_protocol::Uuid::ZERO));
+    let by_state = request
+        .topics
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.topic_id));
     let responses = by_name
         .chain(by_state)
         .map(|(name, topic_id)| DeletableTopicResult {
@@ -51,5 +59,8 @@ fn failed(request: &DeleteTopicsRequest, code: ErrorCode) -> DeleteTopicsRespons
             ..Default::default()
         })
         .collect();
-    DeleteTopicsResponse { responses, ..Default::default() }
+    DeleteTopicsResponse {
+        responses,
+        ..Default::default()
+    }
 }

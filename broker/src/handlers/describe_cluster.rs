@@ -26,7 +26,9 @@ pub(super) fn handle(
     };
     if request.endpoint_type != BROKERS {
         response.error_code = ErrorCode::MismatchedEndpointType.code();
-        response.error_message = Some(KString::from("this listener serves brokers, not controllers"));
+        response.error_message = Some(KString::from(
+            "this listener serves brokers, not controllers",
+        ));
         return response;
     }
     response.brokers = node

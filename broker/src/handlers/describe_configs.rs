@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use moldau_core::config::{ConfigQuery, describe_broker_configs, describe_topic_configs};
 use moldau_core::metadata::validate_topic_name;
 use moldau_protocol::messages::describe_configs::{
-    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
-    DescribeConfigsResult,
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
+    DescribeConfigsResponse, DescribeConfigsResult,
 };
 use moldau_protocol::{ErrorCode, KString};
 
@@ -33,7 +33,10 @@ pub(super) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeC
         }
         result
     });
-    DescribeConfigsResponse { results: results.collect(), ..Default::default() }
+    DescribeConfigsResponse {
+        results: results.collect(),
+        ..Default::default()
+    }
 }
 
 fn describe(
@@ -54,9 +57,16 @@ fn describe(
                 return Err((ErrorCode::InvalidTopicException, error.to_string()));
             }
             if image.topic(name).is_none() {
-                return Err((ErrorCode::UnknownTopicOrPartition, format!("topic `{name}` does not exist")));
+                return Err((
+                    ErrorCode::UnknownTopicOrPartition,
+                    format!("topic `{name}` does not exist"),
+                ));
             }
-            Ok(describe_topic_configs(image.topic_config(name), node.metadata.topic_defaults(), query))
+            Ok(describe_topic_configs(
+                image.topic_config(name),
+                node.metadata.topic_defaults(),
+                query,
+            ))
         }
         BROKER if name.is_empty() => Ok(Vec::new()),
         BROKER if **name == *node.config.node_id.to_string() => {
@@ -64,10 +74,16 @@ fn describe(
         }
         BROKER => {
             let ours = node.config.node_id;
-            Err((ErrorCode::InvalidRequest, format!("broker `{name}` is not this one, which is {ours}")))
+            Err((
+                ErrorCode::InvalidRequest,
+                format!("broker `{name}` is not this one, which is {ours}"),
+            ))
         }
         BROKER_LOGGER | CLIENT_METRICS | GROUP => Ok(Vec::new()),
-        other => Err((ErrorCode::InvalidRequest, format!("resource type {other} has no settings"))),
+        other => Err((
+            ErrorCode::InvalidRequest,
+            format!("resource type {other} has no settings"),
+        )),
     }
 }
 

@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
+use moldau_protocol::messages::describe_groups::{
+    DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup,
+};
 
 use super::RequestContext;
 use super::operations::GROUP_OPERATIONS;
@@ -22,7 +24,9 @@ pub(super) async fn handle(
     for group_id in request.groups {
         let described = node
             .coordinators
-            .read(&group_id, |coordinator| coordinator.describe_group(&group_id, context.version))
+            .read(&group_id, |coordinator| {
+                coordinator.describe_group(&group_id, context.version)
+            })
             .await;
         let mut group = described.unwrap_or_else(|code| DescribedGroup {
             error_code: code.code(),
@@ -34,5 +38,8 @@ pub(super) async fn handle(
         }
         groups.push(group);
     }
-    DescribeGroupsResponse { groups, ..Default::default() }
+    DescribeGroupsResponse {
+        groups,
+        ..Default::default()
+    }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use moldau_core::metadata::{MetadataImage, PartitionImage, TopicImage, validate_topic_name};
 use moldau_protocol::messages::describe_topic_partitions::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition,
-    DescribeTopicPartitionsResponseTopic, ResponseCursor,
+    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
+    DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic, ResponseCursor,
 };
 use moldau_protocol::{ErrorCode, KString};
 
@@ -21,8 +21,14 @@ pub(super) fn handle(
     request: &DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = node.metadata.image();
-    let limit = usize::try_from(request.response_partition_limit).unwrap_or(1).clamp(1, MAX_PARTITIONS);
-    let mut page = Page { topics: Vec::new(), left: limit, next: None };
+    let limit = usize::try_from(request.response_partition_limit)
+        .unwrap_or(1)
+        .clamp(1, MAX_PARTITIONS);
+    let mut page = Page {
+        topics: Vec::new(),
+        left: limit,
+        next: None,
+    };
     let cursor = request.cursor.as_ref();
     for (name, topic) in asked(&image, request) {
         if cursor.is_some_and(|cursor| *name < *cursor.topic_name) {
@@ -37,7 +43,11 @@ pub(super) fn handle(
             break;
         }
     }
-    DescribeTopicPartitionsResponse { topics: page.topics, next_cursor: page.next, ..Default::default() }
+    DescribeTopicPartitionsResponse {
+        topics: page.topics,
+        next_cursor: page.next,
+        ..Default::default()
+    }
 }
 
 /// The topics to describe, by name; those that do not exist as `None`.
@@ -46,12 +56,22 @@ fn asked<'a>(
     request: &DescribeTopicPartitionsRequest,
 ) -> Vec<(KString, Option<&'a Arc<TopicImage>>)> {
     if request.topics.is_empty() {
-        return image.topics().map(|topic| (topic.name.clone(), Some(topic))).collect();
+        return image
+            .topics()
+            .map(|topic| (topic.name.clone(), Some(topic)))
+            .collect();
     }
-    let mut names: Vec<KString> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+    let mut names: Vec<KString> = request
+        .topics
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
     names.sort();
     names.dedup();
-    names.into_iter().map(|name| (name.clone(), image.topic(&name))).collect()
+    names
+        .into_iter()
+        .map(|name| (name.clone(), image.topic(&name)))
+        .collect()
 }
 
 struct Page {
@@ -86,7 +106,9 @@ impl Page {
             name: Some(name.clone()),
             topic_id: topic.id,
             is_internal: topic.is_internal(),
-            partitions: partitions.map(|(index, partition)| describe(index, partition)).collect(),
+            partitions: partitions
+                .map(|(index, partition)| describe(index, partition))
+                .collect(),
             topic_authorized_operations: TOPIC_OPERATIONS,
             ..Default::default()
         });

@@ -19,15 +19,22 @@ use moldau_protocol::ErrorCode;
 use moldau_protocol::messages::fetch::{FetchRequest, FetchResponse};
 use tokio::time::Instant;
 
+use super::RequestContext;
 use super::fetch_plan::Plan;
 use super::fetch_read::read;
-use super::RequestContext;
 use crate::node::Node;
 use crate::runtime::Waiter;
 
-pub(super) async fn handle(node: Arc<Node>, context: RequestContext, request: FetchRequest) -> FetchResponse {
+pub(super) async fn handle(
+    node: Arc<Node>,
+    context: RequestContext,
+    request: FetchRequest,
+) -> FetchResponse {
     if request.session_id != NO_SESSION {
-        return FetchResponse { error_code: ErrorCode::FetchSessionIdNotFound.code(), ..Default::default() };
+        return FetchResponse {
+            error_code: ErrorCode::FetchSessionIdNotFound.code(),
+            ..Default::default()
+        };
     }
     let min_bytes = usize::try_from(request.min_bytes).unwrap_or(0);
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));

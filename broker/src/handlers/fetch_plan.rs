@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use moldau_protocol::messages::fetch::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
+    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, PartitionData,
 };
 use moldau_protocol::{ErrorCode, KString, Uuid};
 
@@ -54,11 +55,26 @@ impl Plan {
                 id: topic.topic_id,
                 partitions: topic.partitions.len(),
             });
-            targets.extend(topic.partitions.iter().map(|partition| target(node, &name, partition)));
+            targets.extend(
+                topic
+                    .partitions
+                    .iter()
+                    .map(|partition| target(node, &name, partition)),
+            );
         }
-        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(node.config.fetch_max_bytes);
-        let first = (context.rotation as usize).checked_rem(targets.len()).unwrap_or(0);
-        Self { topics, targets, max_bytes, read_committed: request.isolation_level == READ_COMMITTED, first }
+        let max_bytes = usize::try_from(request.max_bytes)
+            .unwrap_or(0)
+            .min(node.config.fetch_max_bytes);
+        let first = (context.rotation as usize)
+            .checked_rem(targets.len())
+            .unwrap_or(0);
+        Self {
+            topics,
+            targets,
+            max_bytes,
+            read_committed: request.isolation_level == READ_COMMITTED,
+            first,
+        }
     }
 
     /// The targets, beginning with another one each time, so that one busy partition does not starve the others.
@@ -72,11 +88,16 @@ impl Plan {
         for partition in self.partitions() {
             partition.waiters.add(waiter);
         }
-        Registered { plan: Arc::clone(self), waiter: Arc::clone(waiter) }
+        Registered {
+            plan: Arc::clone(self),
+            waiter: Arc::clone(waiter),
+        }
     }
 
     fn partitions(&self) -> impl Iterator<Item = &Arc<Partition>> {
-        self.targets.iter().filter_map(|target| target.partition.as_ref().ok())
+        self.targets
+            .iter()
+            .filter_map(|target| target.partition.as_ref().ok())
     }
 
     /// Puts what was read into the shape of the request.
@@ -96,7 +117,10 @@ impl Plan {
                 ..Default::default()
             })
             .collect();
-        FetchResponse { responses, ..Default::default() }
+        FetchResponse {
+            responses,
+            ..Default::default()
+        }
     }
 }
 
@@ -105,12 +129,17 @@ fn topic_name(node: &Node, version: i16, topic: &FetchTopic) -> Result<KString, 
         return Ok(topic.topic.clone());
     }
     let image = node.metadata.image();
-    image.topic_by_id(topic.topic_id).map(|topic| topic.name.clone()).ok_or(ErrorCode::UnknownTopicId)
+    image
+        .topic_by_id(topic.topic_id)
+        .map(|topic| topic.name.clone())
+        .ok_or(ErrorCode::UnknownTopicId)
 }
 
 fn target(node: &Node, topic: &Result<KString, ErrorCode>, asked: &FetchPartition) -> Target {
     let partition = topic.as_ref().map_err(|code| *code).and_then(|topic| {
-        node.partitions.find(topic, asked.partition).ok_or(ErrorCode::UnknownTopicOrPartition)
+        node.partitions
+            .find(topic, asked.partition)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)
     });
     Target {
         index: asked.partition,
@@ -134,8 +163,11 @@ fn partition_data(target: &Target, read: PartitionRead) -> PartitionData {
         ..Default::default()
     };
     if let Some(end) = read.diverging {
-        data.diverging_epoch =
-            EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset, ..Default::default() };
+        data.diverging_epoch = EpochEndOffset {
+            epoch: end.epoch,
+            end_offset: end.end_offset,
+            ..Default::default()
+        };
     }
     data
 }

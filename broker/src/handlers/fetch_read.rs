@@ -42,7 +42,10 @@ pub(super) async fn read(plan: &Arc<Plan>) -> Read {
     }
     let shared = Arc::clone(plan);
     let blocking = tokio::task::spawn_blocking(move || look(&shared, Files::Read)).await;
-    blocking.ok().flatten().unwrap_or_else(|| Read::failed(plan))
+    blocking
+        .ok()
+        .flatten()
+        .unwrap_or_else(|| Read::failed(plan))
 }
 
 impl Read {
@@ -57,9 +60,16 @@ impl Read {
 
     /// The look ended early, for example because the node stops.
     fn failed(plan: &Plan) -> Self {
-        let partitions =
-            plan.targets.iter().map(|_| PartitionRead::error(ErrorCode::KafkaStorageError)).collect();
-        Self { partitions, bytes: 0, urgent: true }
+        let partitions = plan
+            .targets
+            .iter()
+            .map(|_| PartitionRead::error(ErrorCode::KafkaStorageError))
+            .collect();
+        Self {
+            partitions,
+            bytes: 0,
+            urgent: true,
+        }
     }
 }
 
@@ -93,8 +103,15 @@ struct Budget {
 /// `None` when files are needed and must be avoided.
 fn look(plan: &Plan, files: Files) -> Option<Read> {
     let mut found: Vec<Option<PartitionRead>> = plan.targets.iter().map(|_| None).collect();
-    let mut budget = Budget { bytes: plan.max_bytes, at_least_one: true };
-    let mut read = Read { partitions: Vec::new(), bytes: 0, urgent: false };
+    let mut budget = Budget {
+        bytes: plan.max_bytes,
+        at_least_one: true,
+    };
+    let mut read = Read {
+        partitions: Vec::new(),
+        bytes: 0,
+        urgent: false,
+    };
     for (position, target) in plan.rotated() {
         let one = match read_one(target, plan.read_committed, &budget, files) {
             Ok(Some(one)) => one,
@@ -146,7 +163,11 @@ fn read_one(
     }
     let request = ReadRequest {
         offset: target.fetch_offset,
-        up_to_offset: if read_committed { last_stable_offset } else { high_watermark },
+        up_to_offset: if read_committed {
+            last_stable_offset
+        } else {
+            high_watermark
+        },
         max_bytes: target.max_bytes.min(budget.bytes),
         at_least_one: budget.at_least_one,
     };
@@ -156,15 +177,30 @@ fn read_one(
     let Some(records) = read_records(partition, &request, files)? else {
         return Ok(None);
     };
-    partition.counters.bytes_out.fetch_add(records.len() as u64, Ordering::Relaxed);
+    partition
+        .counters
+        .bytes_out
+        .fetch_add(records.len() as u64, Ordering::Relaxed);
     one.records = records;
     Ok(Some(one))
 }
 
 /// From memory or, when that is allowed, from files.
-fn read_records(partition: &Partition, request: &ReadRequest, files: Files) -> Result<Option<Records>, ErrorCode> {
-    let &ReadRequest { offset, up_to_offset, max_bytes, at_least_one } = request;
-    if let Some(read) = partition.tail.read(offset, up_to_offset, max_bytes, at_least_one) {
+fn read_records(
+    partition: &Partition,
+    request: &ReadRequest,
+    files: Files,
+) -> Result<Option<Records>, ErrorCode> {
+    let &ReadRequest {
+        offset,
+        up_to_offset,
+        max_bytes,
+        at_least_one,
+    } = request;
+    if let Some(read) = partition
+        .tail
+        .read(offset, up_to_offset, max_bytes, at_least_one)
+    {
         return Ok(Some(read.records));
     }
     if files == Files::Avoid {
@@ -196,7 +232,9 @@ fn diverging(target: &Target, partition: &Partition) -> Option<EpochEndOffset> {
         return None;
     }
     let snapshot = partition.snapshot()?;
-    let end = snapshot.epochs().end_offset_for(target.last_fetched_epoch, snapshot.log_end_offset());
+    let end = snapshot
+        .epochs()
+        .end_offset_for(target.last_fetched_epoch, snapshot.log_end_offset());
     (end.epoch != target.last_fetched_epoch || end.end_offset < target.fetch_offset).then_some(end)
 }
 

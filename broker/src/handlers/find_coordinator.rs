@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
+use moldau_protocol::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
 use moldau_protocol::{ErrorCode, KString};
 
 use super::RequestContext;
@@ -20,11 +22,20 @@ pub(super) async fn handle(
     request: FindCoordinatorRequest,
 ) -> FindCoordinatorResponse {
     let batched = context.version >= FIRST_BATCHED;
-    let keys = if batched { request.coordinator_keys } else { vec![request.key] };
+    let keys = if batched {
+        request.coordinator_keys
+    } else {
+        vec![request.key]
+    };
     let usable = usable(&node, request.key_type).await;
-    let coordinators = keys.into_iter().map(|key| coordinator(&node, &context, key, &usable));
+    let coordinators = keys
+        .into_iter()
+        .map(|key| coordinator(&node, &context, key, &usable));
     if batched {
-        return FindCoordinatorResponse { coordinators: coordinators.collect(), ..Default::default() };
+        return FindCoordinatorResponse {
+            coordinators: coordinators.collect(),
+            ..Default::default()
+        };
     }
     let one = coordinators.last().unwrap_or_default();
     FindCoordinatorResponse {
@@ -40,12 +51,20 @@ pub(super) async fn handle(
 /// Whether coordinators of this kind are here.
 async fn usable(node: &Node, key_type: i8) -> Result<(), (ErrorCode, &'static str)> {
     match key_type {
-        GROUP => node
-            .coordinators_ready()
-            .await
-            .map_err(|code| (code, "__consumer_offsets cannot be created, see the broker's log")),
-        TRANSACTION => Err((ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not supported yet")),
-        _ => Err((ErrorCode::InvalidRequest, "only group coordinators are supported yet")),
+        GROUP => node.coordinators_ready().await.map_err(|code| {
+            (
+                code,
+                "__consumer_offsets cannot be created, see the broker's log",
+            )
+        }),
+        TRANSACTION => Err((
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            "transactions are not supported yet",
+        )),
+        _ => Err((
+            ErrorCode::InvalidRequest,
+            "only group coordinators are supported yet",
+        )),
     }
 }
 

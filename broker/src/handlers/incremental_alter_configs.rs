@@ -14,9 +14,15 @@ pub(super) async fn handle(
     node: Arc<Node>,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let resources: Vec<_> =
-        request.resources.iter().map(|resource| (resource.resource_type, resource.resource_name.clone())).collect();
-    let decided = node.metadata.decide(move |controller, _| controller.incremental_alter_configs(&request)).await;
+    let resources: Vec<_> = request
+        .resources
+        .iter()
+        .map(|resource| (resource.resource_type, resource.resource_name.clone()))
+        .collect();
+    let decided = node
+        .metadata
+        .decide(move |controller, _| controller.incremental_alter_configs(&request))
+        .await;
     decided.unwrap_or_else(|code| {
         let failed = |(resource_type, resource_name)| AlterConfigsResourceResponse {
             error_code: code.code(),
@@ -25,6 +31,9 @@ pub(super) async fn handle(
             ..Default::default()
         };
         let responses = resources.into_iter().map(failed).collect();
-        IncrementalAlterConfigsResponse { responses, ..Default::default() }
+        IncrementalAlterConfigsResponse {
+            responses,
+            ..Default::default()
+        }
     })
 }

@@ -13,12 +13,19 @@ use moldau_protocol::messages::init_producer_id::{InitProducerIdRequest, InitPro
 
 use crate::node::Node;
 
-pub(super) async fn handle(node: Arc<Node>, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub(super) async fn handle(
+    node: Arc<Node>,
+    request: InitProducerIdRequest,
+) -> InitProducerIdResponse {
     if request.transactional_id.is_some() {
         return error_response(ErrorCode::TransactionalIdAuthorizationFailed);
     }
     match node.producer_ids.next(&node.metadata).await {
-        Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
+        Ok(producer_id) => InitProducerIdResponse {
+            producer_id,
+            producer_epoch: 0,
+            ..Default::default()
+        },
         Err(code) => error_response(code),
     }
 }

@@ -8,13 +8,17 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::{ErrorCode, KString};
 use moldau_protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
+use moldau_protocol::{ErrorCode, KString};
 
 use super::RequestContext;
 use crate::node::Node;
 
-pub(super) async fn handle(node: Arc<Node>, context: RequestContext, request: JoinGroupRequest) -> JoinGroupResponse {
+pub(super) async fn handle(
+    node: Arc<Node>,
+    context: RequestContext,
+    request: JoinGroupRequest,
+) -> JoinGroupResponse {
     let group = request.group_id.clone();
     let member_id = request.member_id.clone();
     let fresh_id = rand::random();
@@ -24,7 +28,9 @@ pub(super) async fn handle(node: Arc<Node>, context: RequestContext, request: Jo
             coordinator.join_group(caller, request, fresh_id, now_ms)
         })
         .await
-        .and_then(|response| JoinGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
+        .and_then(|response| {
+            JoinGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError)
+        });
     answered.unwrap_or_else(|code| JoinGroupResponse {
         error_code: code.code(),
         // May be null from v7 on only.

@@ -20,8 +20,15 @@ pub(super) async fn handle(
     let group = request.group_id.clone();
     let answered = node
         .coordinators
-        .call(&group, &context, |coordinator, caller, now_ms| coordinator.leave_group(caller, request, now_ms))
+        .call(&group, &context, |coordinator, caller, now_ms| {
+            coordinator.leave_group(caller, request, now_ms)
+        })
         .await
-        .and_then(|response| LeaveGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
-    answered.unwrap_or_else(|code| LeaveGroupResponse { error_code: code.code(), ..Default::default() })
+        .and_then(|response| {
+            LeaveGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError)
+        });
+    answered.unwrap_or_else(|code| LeaveGroupResponse {
+        error_code: code.code(),
+        ..Default::default()
+    })
 }

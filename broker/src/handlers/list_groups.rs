@@ -11,8 +11,18 @@ use moldau_protocol::messages::list_groups::{ListGroupsRequest, ListGroupsRespon
 use crate::node::Node;
 
 pub(super) async fn handle(node: Arc<Node>, request: ListGroupsRequest) -> ListGroupsResponse {
-    match node.coordinators.read_all(|coordinator| coordinator.list_groups(&request)).await {
-        Ok(groups) => ListGroupsResponse { groups: groups.into_iter().flatten().collect(), ..Default::default() },
-        Err(code) => ListGroupsResponse { error_code: code.code(), ..Default::default() },
+    match node
+        .coordinators
+        .read_all(|coordinator| coordinator.list_groups(&request))
+        .await
+    {
+        Ok(groups) => ListGroupsResponse {
+            groups: groups.into_iter().flatten().collect(),
+            ..Default::default()
+        },
+        Err(code) => ListGroupsResponse {
+            error_code: code.code(),
+            ..Default::default()
+        },
     }
 }

@@ -28,16 +28,27 @@ pub(super) async fn handle(
     context: RequestContext,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
-    let names: Vec<_> = request.topics.iter().map(|topic| (topic.name.clone(), topic.partitions.clone())).collect();
+    let names: Vec<_> = request
+        .topics
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.partitions.clone()))
+        .collect();
     // Times are looked up in files.
     let found = tokio::task::spawn_blocking(move || answer(&node, &context, request)).await;
     found.unwrap_or_else(|_| ListOffsetsResponse {
-        topics: names.into_iter().map(|(name, partitions)| failed(name, &partitions)).collect(),
+        topics: names
+            .into_iter()
+            .map(|(name, partitions)| failed(name, &partitions))
+            .collect(),
         ..Default::default()
     })
 }
 
-fn answer(node: &Node, context: &RequestContext, request: ListOffsetsRequest) -> ListOffsetsResponse {
+fn answer(
+    node: &Node,
+    context: &RequestContext,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
     let read_committed = request.isolation_level == READ_COMMITTED;
     let topics = request
         .topics
@@ -55,7 +66,10 @@ fn answer(node: &Node, context: &RequestContext, request: ListOffsetsRequest) ->
             ..Default::default()
         })
         .collect();
-    ListOffsetsResponse { topics, ..Default::default() }
+    ListOffsetsResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn find(
@@ -65,14 +79,20 @@ fn find(
     read_committed: bool,
     version: i16,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
-    let partition =
-        node.partitions.find(topic, asked.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = node
+        .partitions
+        .find(topic, asked.partition_index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     partition.check_leader_epoch(asked.current_leader_epoch)?;
     if first_version_of(asked.timestamp) > version {
         return Err(ErrorCode::UnsupportedVersion);
     }
     let log_start = (NO_TIMESTAMP, partition.log_start_offset());
-    let end = if read_committed { partition.last_stable_offset() } else { partition.high_watermark() };
+    let end = if read_committed {
+        partition.last_stable_offset()
+    } else {
+        partition.high_watermark()
+    };
     let (timestamp, offset) = match asked.timestamp {
         LATEST => (NO_TIMESTAMP, end),
         EARLIEST | EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => log_start,
@@ -80,7 +100,11 @@ fn find(
         MAX_TIMESTAMP => at(max_timestamp(&partition)?),
         timestamp => at(at_timestamp(&partition, timestamp, end)?),
     };
-    let leader_epoch = if version < FIRST_WITH_EPOCH { NO_EPOCH } else { epoch_of(&partition, offset) };
+    let leader_epoch = if version < FIRST_WITH_EPOCH {
+        NO_EPOCH
+    } else {
+        epoch_of(&partition, offset)
+    };
     Ok(ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
         timestamp,
@@ -91,20 +115,34 @@ fn find(
 }
 
 fn at(found: Option<TimestampOffset>) -> (i64, i64) {
-    found.map_or((NO_TIMESTAMP, NO_OFFSET), |found| (found.timestamp, found.offset))
+    found.map_or((NO_TIMESTAMP, NO_OFFSET), |found| {
+        (found.timestamp, found.offset)
+    })
 }
 
 fn max_timestamp(partition: &Partition) -> Result<Option<TimestampOffset>, ErrorCode> {
-    let Some(snapshot) = partition.snapshot() else { return Ok(None) };
-    snapshot.offset_of_max_timestamp().map_err(|error| storage_error(partition, &error))
+    let Some(snapshot) = partition.snapshot() else {
+        return Ok(None);
+    };
+    snapshot
+        .offset_of_max_timestamp()
+        .map_err(|error| storage_error(partition, &error))
 }
 
-fn at_timestamp(partition: &Partition, timestamp: i64, end: i64) -> Result<Option<TimestampOffset>, ErrorCode> {
+fn at_timestamp(
+    partition: &Partition,
+    timestamp: i64,
+    end: i64,
+) -> Result<Option<TimestampOffset>, ErrorCode> {
     if timestamp < 0 {
         return Err(ErrorCode::UnsupportedVersion);
     }
-    let Some(snapshot) = partition.snapshot() else { return Ok(None) };
-    snapshot.offset_for_timestamp(timestamp, end).map_err(|error| storage_error(partition, &error))
+    let Some(snapshot) = partition.snapshot() else {
+        return Ok(None);
+    };
+    snapshot
+        .offset_for_timestamp(timestamp, end)
+        .map_err(|error| storage_error(partition, &error))
 }
 
 fn storage_error(partition: &Partition, error: &moldau_log::LogError) -> ErrorCode {
@@ -117,7 +155,9 @@ fn epoch_of(partition: &Partition, offset: i64) -> i32 {
     if offset < 0 {
         return NO_EPOCH;
     }
-    let known = partition.snapshot().and_then(|snapshot| snapshot.epochs().epoch_for_offset(offset));
+    let known = partition
+        .snapshot()
+        .and_then(|snapshot| snapshot.epochs().epoch_for_offset(offset));
     known.unwrap_or_else(|| partition.leader_epoch())
 }
 
@@ -132,9 +172,15 @@ fn first_version_of(timestamp: i64) -> i16 {
 }
 
 fn failed(name: KString, partitions: &[ListOffsetsPartition]) -> ListOffsetsTopicResponse {
-    let partitions =
-        partitions.iter().map(|asked| error_response(asked, ErrorCode::UnknownServerError)).collect();
-    ListOffsetsTopicResponse { name, partitions, ..Default::default() }
+    let partitions = partitions
+        .iter()
+        .map(|asked| error_response(asked, ErrorCode::UnknownServerError))
+        .collect();
+    ListOffsetsTopicResponse {
+        name,
+        partitions,
+        ..Default::default()
+    }
 }
 
 fn error_response(asked: &ListOffsetsPartition, code: ErrorCode) -> ListOffsetsPartitionResponse {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use moldau_core::metadata::{MetadataImage, PartitionImage, TopicImage, validate_topic_name};
 use moldau_protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use moldau_protocol::messages::metadata::{
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
-    MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic,
 };
 use moldau_protocol::{ErrorCode, KString, Uuid};
 use tracing::info;
@@ -24,7 +24,11 @@ use super::{ClientInfo, RequestContext};
 use crate::metadata::{CONSUMER_OFFSETS, offsets_topic};
 use crate::node::Node;
 
-pub(super) async fn handle(node: Arc<Node>, context: RequestContext, request: MetadataRequest) -> MetadataResponse {
+pub(super) async fn handle(
+    node: Arc<Node>,
+    context: RequestContext,
+    request: MetadataRequest,
+) -> MetadataResponse {
     let asked = match &request.topics {
         Some(topics) if !(context.version == 0 && topics.is_empty()) => Some(topics),
         _ => None,
@@ -87,12 +91,17 @@ fn with_defaults(name: &KString) -> CreateTopicsRequest {
         replication_factor: -1,
         ..Default::default()
     };
-    CreateTopicsRequest { topics: vec![topic], ..Default::default() }
+    CreateTopicsRequest {
+        topics: vec![topic],
+        ..Default::default()
+    }
 }
 
 fn look_up(image: &MetadataImage, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
     let (found, missing) = match &asked.name {
-        Some(name) if validate_topic_name(name).is_err() => (None, ErrorCode::InvalidTopicException),
+        Some(name) if validate_topic_name(name).is_err() => {
+            (None, ErrorCode::InvalidTopicException)
+        }
         Some(name) => (image.topic(name), ErrorCode::UnknownTopicOrPartition),
         None => (image.topic_by_id(asked.topic_id), ErrorCode::UnknownTopicId),
     };
@@ -102,13 +111,19 @@ fn look_up(image: &MetadataImage, asked: &MetadataRequestTopic) -> MetadataRespo
     MetadataResponseTopic {
         error_code: missing.code(),
         name: asked.name.clone(),
-        topic_id: if asked.name.is_none() { asked.topic_id } else { Uuid::ZERO },
+        topic_id: if asked.name.is_none() {
+            asked.topic_id
+        } else {
+            Uuid::ZERO
+        },
         ..Default::default()
     }
 }
 
 fn describe(topic: &TopicImage) -> MetadataResponseTopic {
-    let partitions = (0_i32..).zip(&topic.partitions).map(|(index, partition)| describe_partition(index, partition));
+    let partitions = (0_i32..)
+        .zip(&topic.partitions)
+        .map(|(index, partition)| describe_partition(index, partition));
     MetadataResponseTopic {
         name: Some(topic.name.clone()),
         topic_id: topic.id,

@@ -55,7 +55,10 @@ pub struct DispatchEntry {
 }
 
 const fn entry(key: ApiKey, min: i16, max: i16) -> DispatchEntry {
-    DispatchEntry { key, versions: VersionRange::new(min, max) }
+    DispatchEntry {
+        key,
+        versions: VersionRange::new(min, max),
+    }
 }
 
 /// Every API that is served, by key.
@@ -90,13 +93,19 @@ pub const DISPATCH_TABLE: &[DispatchEntry] = &[
 
 /// The entry of the API with this key on the wire.
 pub(crate) fn served(key: i16) -> Option<&'static DispatchEntry> {
-    DISPATCH_TABLE.iter().find(|served| served.key as i16 == key)
+    DISPATCH_TABLE
+        .iter()
+        .find(|served| served.key as i16 == key)
 }
 
 /// Starts the handler of `request`.
 ///
 /// When this returns, a Produce request stands in the queues of its writers; all others have not begun.
-pub(crate) async fn start(node: &Arc<Node>, context: RequestContext, request: RequestKind) -> Admission {
+pub(crate) async fn start(
+    node: &Arc<Node>,
+    context: RequestContext,
+    request: RequestKind,
+) -> Admission {
     use RequestKind as R;
     let node = Arc::clone(node);
     match request {
@@ -104,27 +113,47 @@ pub(crate) async fn start(node: &Arc<Node>, context: RequestContext, request: Re
         R::Fetch(request) => Admission::running(fetch::handle(node, context, request)),
         R::ListOffsets(request) => Admission::running(list_offsets::handle(node, context, request)),
         R::Metadata(request) => Admission::running(metadata::handle(node, context, request)),
-        R::OffsetCommit(request) => Admission::running(offset_commit::handle(node, context, request)),
+        R::OffsetCommit(request) => {
+            Admission::running(offset_commit::handle(node, context, request))
+        }
         R::OffsetFetch(request) => Admission::running(offset_fetch::handle(node, context, request)),
-        R::FindCoordinator(request) => Admission::running(find_coordinator::handle(node, context, request)),
+        R::FindCoordinator(request) => {
+            Admission::running(find_coordinator::handle(node, context, request))
+        }
         R::JoinGroup(request) => Admission::running(join_group::handle(node, context, request)),
         R::Heartbeat(request) => Admission::running(heartbeat::handle(node, context, request)),
         R::LeaveGroup(request) => Admission::running(leave_group::handle(node, context, request)),
         R::SyncGroup(request) => Admission::running(sync_group::handle(node, context, request)),
-        R::DescribeGroups(request) => Admission::running(describe_groups::handle(node, context, request)),
+        R::DescribeGroups(request) => {
+            Admission::running(describe_groups::handle(node, context, request))
+        }
         R::ListGroups(request) => Admission::running(list_groups::handle(node, request)),
         R::ApiVersions(request) => Admission::done(api_versions::handle(&node, &context, &request)),
         R::CreateTopics(request) => Admission::running(create_topics::handle(node, request)),
-        R::DeleteTopics(request) => Admission::running(delete_topics::handle(node, context, request)),
+        R::DeleteTopics(request) => {
+            Admission::running(delete_topics::handle(node, context, request))
+        }
         R::DeleteRecords(request) => Admission::running(delete_records::handle(node, request)),
         R::InitProducerId(request) => Admission::running(init_producer_id::handle(node, request)),
-        R::OffsetForLeaderEpoch(request) => Admission::done(offset_for_leader_epoch::handle(&node, &request)),
+        R::OffsetForLeaderEpoch(request) => {
+            Admission::done(offset_for_leader_epoch::handle(&node, &request))
+        }
         R::DescribeConfigs(request) => Admission::done(describe_configs::handle(&node, &request)),
-        R::CreatePartitions(request) => Admission::running(create_partitions::handle(node, request)),
-        R::DeleteGroups(request) => Admission::running(delete_groups::handle(node, context, request)),
-        R::IncrementalAlterConfigs(request) => Admission::running(incremental_alter_configs::handle(node, request)),
-        R::OffsetDelete(request) => Admission::running(offset_delete::handle(node, context, request)),
-        R::DescribeCluster(request) => Admission::done(describe_cluster::handle(&node, &context, &request)),
+        R::CreatePartitions(request) => {
+            Admission::running(create_partitions::handle(node, request))
+        }
+        R::DeleteGroups(request) => {
+            Admission::running(delete_groups::handle(node, context, request))
+        }
+        R::IncrementalAlterConfigs(request) => {
+            Admission::running(incremental_alter_configs::handle(node, request))
+        }
+        R::OffsetDelete(request) => {
+            Admission::running(offset_delete::handle(node, context, request))
+        }
+        R::DescribeCluster(request) => {
+            Admission::done(describe_cluster::handle(&node, &context, &request))
+        }
         R::DescribeTopicPartitions(request) => {
             Admission::done(describe_topic_partitions::handle(&node, &request))
         }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use moldau_protocol::ErrorCode;
 use moldau_protocol::messages::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse, OffsetCommitResponsePartition,
-    OffsetCommitResponseTopic,
+    OffsetCommitRequest, OffsetCommitRequestTopic, OffsetCommitResponse,
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 
 use super::RequestContext;
@@ -32,7 +32,9 @@ pub(super) async fn handle(
             coordinator.offset_commit(caller, request, &image, now_ms)
         })
         .await
-        .and_then(|response| OffsetCommitResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
+        .and_then(|response| {
+            OffsetCommitResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError)
+        });
     answered.unwrap_or_else(|code| failed(topics, code))
 }
 
@@ -51,5 +53,8 @@ fn failed(topics: Vec<OffsetCommitRequestTopic>, code: ErrorCode) -> OffsetCommi
             .collect(),
         ..Default::default()
     });
-    OffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+    OffsetCommitResponse {
+        topics: topics.collect(),
+        ..Default::default()
+    }
 }

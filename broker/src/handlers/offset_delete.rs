@@ -18,8 +18,15 @@ pub(super) async fn handle(
     let group = request.group_id.clone();
     let answered = node
         .coordinators
-        .call(&group, &context, |coordinator, caller, _| coordinator.offset_delete(caller, request))
+        .call(&group, &context, |coordinator, caller, _| {
+            coordinator.offset_delete(caller, request)
+        })
         .await
-        .and_then(|response| OffsetDeleteResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
-    answered.unwrap_or_else(|code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() })
+        .and_then(|response| {
+            OffsetDeleteResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError)
+        });
+    answered.unwrap_or_else(|code| OffsetDeleteResponse {
+        error_code: code.code(),
+        ..Default::default()
+    })
 }

@@ -25,7 +25,9 @@ pub(super) async fn handle(
     for group in offset_fetch_groups(&request, version) {
         let fetched = node
             .coordinators
-            .read(&group.group_id, |coordinator| coordinator.fetch_offsets(&group, version, &image))
+            .read(&group.group_id, |coordinator| {
+                coordinator.fetch_offsets(&group, version, &image)
+            })
             .await;
         groups.push(fetched.unwrap_or_else(|code| offset_fetch_error(&group, code, version)));
     }

@@ -5,27 +5,40 @@
 
 use moldau_protocol::ErrorCode;
 use moldau_protocol::messages::offset_for_leader_epoch::{
-    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition,
-    OffsetForLeaderTopicResult,
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderPartition, OffsetForLeaderTopicResult,
 };
 
 use crate::node::Node;
 
-pub(super) fn handle(node: &Node, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+pub(super) fn handle(
+    node: &Node,
+    request: &OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
     let topics = request
         .topics
         .iter()
         .map(|topic| OffsetForLeaderTopicResult {
             topic: topic.topic.clone(),
-            partitions: topic.partitions.iter().map(|asked| end_offset(node, &topic.topic, asked)).collect(),
+            partitions: topic
+                .partitions
+                .iter()
+                .map(|asked| end_offset(node, &topic.topic, asked))
+                .collect(),
             ..Default::default()
         })
         .collect();
-    OffsetForLeaderEpochResponse { topics, ..Default::default() }
+    OffsetForLeaderEpochResponse {
+        topics,
+        ..Default::default()
+    }
 }
 
 fn end_offset(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let mut result = EpochEndOffset { partition: asked.partition, ..Default::default() };
+    let mut result = EpochEndOffset {
+        partition: asked.partition,
+        ..Default::default()
+    };
     let Some(partition) = node.partitions.find(topic, asked.partition) else {
         result.error_code = ErrorCode::UnknownTopicOrPartition.code();
         return result;
@@ -38,7 +51,9 @@ fn end_offset(node: &Node, topic: &str, asked: &OffsetForLeaderPartition) -> Epo
         Some((asked.leader_epoch, partition.log_end_offset()))
     } else {
         partition.snapshot().map(|snapshot| {
-            let end = snapshot.epochs().end_offset_for(asked.leader_epoch, snapshot.log_end_offset());
+            let end = snapshot
+                .epochs()
+                .end_offset_for(asked.leader_epoch, snapshot.log_end_offset());
             (end.epoch, end.end_offset)
         })
     };

@@ -15,12 +15,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use moldau_core::partition::{BatchSummary, RecordRejection, Treatment, validate_batch};
 use moldau_core::Rejection;
+use moldau_core::partition::{BatchSummary, RecordRejection, Treatment, validate_batch};
 use moldau_protocol::batch::{BatchError, BatchIter, Compression, RecordBatch, RecordBatchBuilder};
 use moldau_protocol::messages::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceResponse,
 };
 use moldau_protocol::{ErrorCode, KString, Records, Uuid};
 use tokio::sync::oneshot;
@@ -31,9 +31,16 @@ use crate::node::Node;
 use crate::runtime::{Append, AppendResult, Appended, Partition, now_ms};
 
 /// Puts every batch into the queue of its writer; what is returned waits for the outcome.
-pub(super) async fn start(node: &Arc<Node>, context: RequestContext, request: ProduceRequest) -> Admission {
+pub(super) async fn start(
+    node: &Arc<Node>,
+    context: RequestContext,
+    request: ProduceRequest,
+) -> Admission {
     if context.version < MIN_VERSION {
-        return Admission::close(format!("Produce v{} is not served, use v{MIN_VERSION} or later", context.version));
+        return Admission::close(format!(
+            "Produce v{} is not served, use v{MIN_VERSION} or later",
+            context.version
+        ));
     }
     let rules = RequestRules {
         version: context.version,
@@ -53,10 +60,18 @@ pub(super) async fn start(node: &Arc<Node>, context: RequestContext, request: Pr
             };
             partitions.push((index, outcome));
         }
-        topics.push(Topic { name: name.unwrap_or_default(), id: topic.topic_id, partitions });
+        topics.push(Topic {
+            name: name.unwrap_or_default(),
+            id: topic.topic_id,
+            partitions,
+        });
     }
     let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    Admission::Running(Box::pin(finish(topics, request.acks, Instant::now() + limit)))
+    Admission::Running(Box::pin(finish(
+        topics,
+        request.acks,
+        Instant::now() + limit,
+    )))
 }
 
 /// What is the same for all partitions of a request.
@@ -124,12 +139,17 @@ impl RequestRules {
         batch.verify_crc().map_err(|error| refuse_batch(&error))?;
         let summary = BatchSummary::from(batch.header());
         if self.transactional || summary.transactional {
-            return Err(Refusal::new(ErrorCode::InvalidTxnState, "transactions are not supported yet"));
+            return Err(Refusal::new(
+                ErrorCode::InvalidTxnState,
+                "transactions are not supported yet",
+            ));
         }
         let rules = partition.rules.load();
         let treatment = validate_batch(&summary, &rules.produce, self.now_ms)?;
         if let Some(check) = &treatment.check {
-            check_records(&batch, |index, timestamp, has_key| check.check(index, timestamp, has_key))?;
+            check_records(&batch, |index, timestamp, has_key| {
+                check.check(index, timestamp, has_key)
+            })?;
         }
         let batch = match treatment.recompress {
             Some(codec) => recompress(&batch, codec)?,
@@ -144,18 +164,29 @@ fn topic_name(node: &Node, version: i16, name: KString, id: Uuid) -> Result<KStr
     if version < 13 {
         return Ok(name);
     }
-    node.metadata.image().topic_by_id(id).map(|topic| topic.name.clone()).ok_or(ErrorCode::UnknownTopicId)
+    node.metadata
+        .image()
+        .topic_by_id(id)
+        .map(|topic| topic.name.clone())
+        .ok_or(ErrorCode::UnknownTopicId)
 }
 
 /// The one batch that a partition's records must be.
 fn only_batch(records: Option<Records>, version: i16) -> Result<RecordBatch, Refusal> {
     const NOT_ONE: &str = "a produce request must hold exactly one record batch per partition";
-    let bytes = records.and_then(|records| records.to_bytes()).unwrap_or_default();
+    let bytes = records
+        .and_then(|records| records.to_bytes())
+        .unwrap_or_default();
     let length = bytes.len();
     let mut batches = BatchIter::new(bytes);
     let batch = match batches.next() {
         None if length == 0 => return Err(Refusal::new(ErrorCode::InvalidRecord, NOT_ONE)),
-        None => return Err(Refusal::new(ErrorCode::CorruptMessage, "the record batch is cut off")),
+        None => {
+            return Err(Refusal::new(
+                ErrorCode::CorruptMessage,
+                "the record batch is cut off",
+            ));
+        }
         Some(batch) => batch.map_err(|error| refuse_batch(&error))?,
     };
     if batch.size_in_bytes() != length {
@@ -189,14 +220,21 @@ fn recompress(batch: &RecordBatch, codec: Compression) -> Result<RecordBatch, Re
     );
     for record in batch.records().map_err(|error| refuse_batch(&error))? {
         let record = record.map_err(|error| refuse_batch(&error))?;
-        builder.append(record.timestamp, record.key.as_deref(), record.value.as_deref(), &record.headers);
+        builder.append(
+            record.timestamp,
+            record.key.as_deref(),
+            record.value.as_deref(),
+            &record.headers,
+        );
     }
     RecordBatch::parse(builder.build()).map_err(|error| refuse_batch(&error))
 }
 
 fn refuse_batch(error: &BatchError) -> Refusal {
     let code = match error {
-        BatchError::UnsupportedMagic { .. } | BatchError::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+        BatchError::UnsupportedMagic { .. } | BatchError::InvalidRecord { .. } => {
+            ErrorCode::InvalidRecord
+        }
         _ => ErrorCode::CorruptMessage,
     };
     Refusal::new(code, &error.to_string())
@@ -225,7 +263,13 @@ async fn finish(topics: Vec<Topic>, acks: i16, deadline: Instant) -> Answer {
     match (acks, failed) {
         (0, None) => Answer::Nothing,
         (0, Some(code)) => Answer::Close(format!("Produce with acks=0 failed: {}", code.name())),
-        _ => Answer::Response(ProduceResponse { responses, ..Default::default() }.into()),
+        _ => Answer::Response(
+            ProduceResponse {
+                responses,
+                ..Default::default()
+            }
+            .into(),
+        ),
     }
 }
 
@@ -264,7 +308,11 @@ fn appended_response(index: i32, appended: Appended) -> PartitionProduceResponse
 
 impl Refusal {
     fn new(code: ErrorCode, message: &str) -> Self {
-        Self { code, message: Some(message.to_owned()), record: None }
+        Self {
+            code,
+            message: Some(message.to_owned()),
+            record: None,
+        }
     }
 
     fn response(self, index: i32) -> PartitionProduceResponse {
@@ -289,19 +337,30 @@ impl Refusal {
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, record: None }
+        Self {
+            code,
+            message: None,
+            record: None,
+        }
     }
 }
 
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
-        Self { code: rejection.code, message: Some(rejection.message), record: None }
+        Self {
+            code: rejection.code,
+            message: Some(rejection.message),
+            record: None,
+        }
     }
 }
 
 impl From<RecordRejection> for Refusal {
     fn from(rejected: RecordRejection) -> Self {
-        Self { record: Some(rejected.index), ..rejected.rejection.into() }
+        Self {
+            record: Some(rejected.index),
+            ..rejected.rejection.into()
+        }
     }
 }
 

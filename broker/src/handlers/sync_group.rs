@@ -12,12 +12,23 @@ use moldau_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse}
 use super::RequestContext;
 use crate::node::Node;
 
-pub(super) async fn handle(node: Arc<Node>, context: RequestContext, request: SyncGroupRequest) -> SyncGroupResponse {
+pub(super) async fn handle(
+    node: Arc<Node>,
+    context: RequestContext,
+    request: SyncGroupRequest,
+) -> SyncGroupResponse {
     let group = request.group_id.clone();
     let answered = node
         .coordinators
-        .call(&group, &context, |coordinator, caller, now_ms| coordinator.sync_group(caller, request, now_ms))
+        .call(&group, &context, |coordinator, caller, now_ms| {
+            coordinator.sync_group(caller, request, now_ms)
+        })
         .await
-        .and_then(|response| SyncGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError));
-    answered.unwrap_or_else(|code| SyncGroupResponse { error_code: code.code(), ..Default::default() })
+        .and_then(|response| {
+            SyncGroupResponse::try_from(response).map_err(|_| ErrorCode::UnknownServerError)
+        });
+    answered.unwrap_or_else(|code| SyncGroupResponse {
+        error_code: code.code(),
+        ..Default::default()
+    })
 }

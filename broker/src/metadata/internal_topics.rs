@@ -1,7 +1,9 @@
 //! Topics that the broker creates for itself.
 
 use moldau_protocol::KString;
-use moldau_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use moldau_protocol::messages::create_topics::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+};
 
 use crate::config::BrokerConfig;
 
@@ -25,9 +27,16 @@ pub(crate) fn offsets_topic(config: &BrokerConfig, brokers: usize) -> CreateTopi
         configs: vec![
             setting("cleanup.policy", "compact".to_owned()),
             setting("compression.type", "producer".to_owned()),
-            setting("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
+            setting(
+                "segment.bytes",
+                config.offsets_topic_segment_bytes.to_string(),
+            ),
         ],
         ..Default::default()
     };
-    CreateTopicsRequest { topics: vec![topic], timeout_ms: 0, ..Default::default() }
+    CreateTopicsRequest {
+        topics: vec![topic],
+        timeout_ms: 0,
+        ..Default::default()
+    }
 }

@@ -9,7 +9,9 @@
 use std::path::Path;
 
 use moldau_core::metadata::{ApplyError, MetadataDecodeError, MetadataRecord};
-use moldau_log::{AppendBatch, FileStorage, Log, LogConfig, LogError, LogStart, ReadRequest, TopicPartition};
+use moldau_log::{
+    AppendBatch, FileStorage, Log, LogConfig, LogError, LogStart, ReadRequest, TopicPartition,
+};
 use moldau_protocol::batch::{BatchError, BatchIter, Compression, RecordBatch, RecordBatchBuilder};
 
 use crate::runtime::now_ms;
@@ -62,9 +64,16 @@ impl MetadataLog {
     /// When its files cannot be read or written.
     pub(crate) fn open(data_dir: &Path, start: LogStart) -> Result<Self, LogError> {
         let directory = data_dir.join(metadata_partition().to_string());
-        let config = LogConfig { retention_ms: -1, retention_bytes: -1, ..LogConfig::default() };
+        let config = LogConfig {
+            retention_ms: -1,
+            retention_bytes: -1,
+            ..LogConfig::default()
+        };
         let (log, _) = Log::open(FileStorage, directory, config, &start, &mut ())?;
-        Ok(Self { end_offset: log.log_end_offset(), log: Some(log) })
+        Ok(Self {
+            end_offset: log.log_end_offset(),
+            log: Some(log),
+        })
     }
 
     pub(crate) fn end_offset(&self) -> i64 {
@@ -81,12 +90,14 @@ impl MetadataLog {
             return Ok(self.end_offset);
         };
         let now_ms = now_ms();
-        let mut builder =
-            RecordBatchBuilder::new(Compression::None).base_offset(log.log_end_offset()).leader_epoch(LEADER_EPOCH);
+        let mut builder = RecordBatchBuilder::new(Compression::None)
+            .base_offset(log.log_end_offset())
+            .leader_epoch(LEADER_EPOCH);
         for record in records {
             builder.append(now_ms, None, Some(&encode(record)), &[]);
         }
-        let batch = RecordBatch::parse(builder.build()).expect("a batch that was just built is valid");
+        let batch =
+            RecordBatch::parse(builder.build()).expect("a batch that was just built is valid");
         let at = log.append(&[AppendBatch::new(&batch)])?;
         log.sync_handle().sync()?;
         self.end_offset = at.next_offset;
@@ -106,9 +117,15 @@ impl MetadataLog {
         let snapshot = log.reader().snapshot();
         let mut offset = snapshot.log_start_offset();
         loop {
-            let request =
-                ReadRequest { offset, up_to_offset: i64::MAX, max_bytes: READ_BYTES, at_least_one: true };
-            let Some(slice) = snapshot.read(&request)? else { return Ok(()) };
+            let request = ReadRequest {
+                offset,
+                up_to_offset: i64::MAX,
+                max_bytes: READ_BYTES,
+                at_least_one: true,
+            };
+            let Some(slice) = snapshot.read(&request)? else {
+                return Ok(());
+            };
             for batch in BatchIter::new(slice.read_bytes()?) {
                 let batch = batch.map_err(|source| ReplayError::Batch { offset, source })?;
                 replay_batch(&batch, apply)?;
@@ -129,20 +146,25 @@ impl MetadataLog {
 
 /// A record that is too large for its encoding cannot come from a request, which is smaller.
 fn encode(record: &MetadataRecord) -> bytes::Bytes {
-    record.encode().expect("metadata records come from requests of limited size")
+    record
+        .encode()
+        .expect("metadata records come from requests of limited size")
 }
 
 fn replay_batch(
     batch: &RecordBatch,
     apply: &mut dyn FnMut(&MetadataRecord) -> Result<(), ApplyError>,
 ) -> Result<(), ReplayError> {
-    let batch_error = |source| ReplayError::Batch { offset: batch.base_offset(), source };
+    let batch_error = |source| ReplayError::Batch {
+        offset: batch.base_offset(),
+        source,
+    };
     for record in batch.records().map_err(batch_error)? {
         let record = record.map_err(batch_error)?;
         let offset = record.offset;
         let value = record.value.unwrap_or_default();
-        let decoded =
-            MetadataRecord::decode(&value).map_err(|source| ReplayError::Record { offset, source })?;
+        let decoded = MetadataRecord::decode(&value)
+            .map_err(|source| ReplayError::Record { offset, source })?;
         apply(&decoded).map_err(|source| ReplayError::Apply { offset, source })?;
     }
     Ok(())

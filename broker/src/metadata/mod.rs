@@ -56,7 +56,13 @@ impl Metadata {
             delete_topic_enable: config.delete_topics,
             topic_defaults,
         };
-        Self { quorum, partitions, settings, deciding: Mutex::new(()), failed: Notify::new() }
+        Self {
+            quorum,
+            partitions,
+            settings,
+            deciding: Mutex::new(()),
+            failed: Notify::new(),
+        }
     }
 
     pub(crate) fn image(&self) -> Arc<MetadataImage> {
@@ -97,7 +103,10 @@ impl Metadata {
     ) -> Result<R, ErrorCode> {
         let _deciding = self.deciding.lock().await;
         let image = self.image();
-        let controller = Controller { image: &image, settings: &self.settings };
+        let controller = Controller {
+            image: &image,
+            settings: &self.settings,
+        };
         let Decision { records, response } = decide(&controller, &image);
         if !records.is_empty() {
             self.apply(records).await?;

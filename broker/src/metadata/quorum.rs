@@ -41,7 +41,10 @@ impl Quorum {
     pub(crate) fn new(log: MetadataLog, image: MetadataImage) -> Self {
         let version = log.end_offset();
         let image = Arc::new(image);
-        Self { log: Arc::new(Mutex::new(log)), image: watch::Sender::new(Arc::new(Versioned { image, version })) }
+        Self {
+            log: Arc::new(Mutex::new(log)),
+            image: watch::Sender::new(Arc::new(Versioned { image, version })),
+        }
     }
 
     /// Replays what is on disk.
@@ -68,9 +71,18 @@ impl Quorum {
             image.apply(record)?;
         }
         let log = Arc::clone(&self.log);
-        let append = move || log.lock().unwrap_or_else(PoisonError::into_inner).append(&records);
-        let version = tokio::task::spawn_blocking(append).await.map_err(|_| ProposeError::Stopped)??;
-        self.image.send_replace(Arc::new(Versioned { image: Arc::new(image), version }));
+        let append = move || {
+            log.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .append(&records)
+        };
+        let version = tokio::task::spawn_blocking(append)
+            .await
+            .map_err(|_| ProposeError::Stopped)??;
+        self.image.send_replace(Arc::new(Versioned {
+            image: Arc::new(image),
+            version,
+        }));
         Ok(())
     }
 
@@ -89,6 +101,9 @@ impl Quorum {
     ///
     /// When the log cannot be written.
     pub(crate) fn close(&self) -> Result<(), LogError> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).close()
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .close()
     }
 }

@@ -19,13 +19,17 @@ pub struct BrokerMetrics {
 
 impl BrokerMetrics {
     pub(crate) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::downgrade(node) }
+        Self {
+            node: Arc::downgrade(node),
+        }
     }
 
     /// The figures now; empty when the broker has stopped.
     #[must_use]
     pub fn snapshot(&self) -> MetricsSnapshot {
-        self.node.upgrade().map_or_else(MetricsSnapshot::default, |node| gather(&node))
+        self.node
+            .upgrade()
+            .map_or_else(MetricsSnapshot::default, |node| gather(&node))
     }
 }
 
@@ -36,7 +40,10 @@ fn gather(node: &Node) -> MetricsSnapshot {
     let mut topics: Vec<_> = all.values().map(|topic| gather_topic(topic)).collect();
     topics.sort_by(|left, right| left.name.cmp(&right.name));
     let groups = node.coordinators.read_loaded(|coordinator| {
-        coordinator.groups().map(|group| gather_group(&node.partitions, &group)).collect::<Vec<_>>()
+        coordinator
+            .groups()
+            .map(|group| gather_group(&node.partitions, &group))
+            .collect::<Vec<_>>()
     });
     let mut groups: Vec<_> = groups.into_iter().flatten().collect();
     groups.sort_by(|left, right| left.group_id.cmp(&right.group_id));
@@ -46,7 +53,9 @@ fn gather(node: &Node) -> MetricsSnapshot {
         connections_accepted: metrics.connections_accepted.load(Ordering::Relaxed),
         network_bytes_in: metrics.bytes_in.load(Ordering::Relaxed),
         network_bytes_out: metrics.bytes_out.load(Ordering::Relaxed),
-        requests: requests.map(|(key, latency)| RequestMetrics::new(key.name(), &latency)).collect(),
+        requests: requests
+            .map(|(key, latency)| RequestMetrics::new(key.name(), &latency))
+            .collect(),
         topics,
         groups,
     }
@@ -59,7 +68,11 @@ fn gather_topic(topic: &Topic) -> TopicMetrics {
         messages_in: topic.sum(|partition| &partition.counters.messages_in),
         bytes_in: topic.sum(|partition| &partition.counters.bytes_in),
         bytes_out: topic.sum(|partition| &partition.counters.bytes_out),
-        partitions: topic.partitions.iter().map(|partition| gather_partition(partition)).collect(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| gather_partition(partition))
+            .collect(),
     }
 }
 
@@ -76,7 +89,9 @@ fn gather_partition(partition: &Partition) -> PartitionMetrics {
 fn gather_group(partitions: &Partitions, group: &GroupSummary<'_>) -> GroupMetrics {
     let offsets = group.offsets().map(|(topic, partition, committed)| {
         let offset = committed.offset;
-        let end = partitions.find(topic, partition).map_or(offset, |partition| partition.high_watermark());
+        let end = partitions
+            .find(topic, partition)
+            .map_or(offset, |partition| partition.high_watermark());
         CommittedOffset {
             topic: topic.to_string(),
             partition,

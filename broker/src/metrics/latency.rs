@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// Upper bounds of the buckets in microseconds, inclusive; one more bucket takes what is slower.
 pub const LATENCY_BOUNDS_US: [u64; 16] = [
-    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
-    2_500_000, 5_000_000, 10_000_000,
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000,
 ];
 
 const BUCKETS: usize = LATENCY_BOUNDS_US.len() + 1;
@@ -39,7 +39,11 @@ impl Latency {
 
     pub(super) fn snapshot(&self) -> LatencyHistogram {
         LatencyHistogram {
-            counts: self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect(),
+            counts: self
+                .counts
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed))
+                .collect(),
             sum_us: self.sum_us.load(Ordering::Relaxed),
         }
     }
@@ -64,7 +68,14 @@ mod tests {
             latency.record(Duration::from_micros(us));
         }
         let histogram = latency.snapshot();
-        assert_eq!((histogram.counts[0], histogram.counts[1], histogram.counts[16]), (2, 1, 1));
+        assert_eq!(
+            (
+                histogram.counts[0],
+                histogram.counts[1],
+                histogram.counts[16]
+            ),
+            (2, 1, 1)
+        );
         assert_eq!(histogram.count(), 4);
     }
 }

@@ -32,7 +32,10 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let keys = ApiKey::iter().map(|key| key as usize + 1).max().unwrap_or(0);
+        let keys = ApiKey::iter()
+            .map(|key| key as usize + 1)
+            .max()
+            .unwrap_or(0);
         Self {
             started: Instant::now(),
             connections_open: AtomicUsize::new(0),

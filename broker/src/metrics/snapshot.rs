@@ -123,7 +123,10 @@ impl MetricsSnapshot {
 
 impl RequestMetrics {
     pub(super) fn new(name: &'static str, latency: &LatencyHistogram) -> Self {
-        let bounds = LATENCY_BOUNDS_US.iter().map(|&us| seconds(us)).chain([f64::INFINITY]);
+        let bounds = LATENCY_BOUNDS_US
+            .iter()
+            .map(|&us| seconds(us))
+            .chain([f64::INFINITY]);
         Self {
             name,
             count: latency.count(),

@@ -54,7 +54,11 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(node: Arc<Node>, stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let client = Arc::new(ClientInfo::of_socket(&node.config, peer, stream.local_addr()?));
+        let client = Arc::new(ClientInfo::of_socket(
+            &node.config,
+            peer,
+            stream.local_addr()?,
+        ));
         let inbound = Inbound::new(node.config.socket_request_max_bytes);
         Ok(Self {
             node,
@@ -77,7 +81,9 @@ impl Connection {
         match self.serve().await {
             Ok(()) => debug!(%peer, "connection closed"),
             Err(Close::Socket(error)) => debug!(%peer, %error, "connection lost"),
-            Err(Close::Idle) => debug!(%peer, "closing connection: idle for connections.max.idle.ms"),
+            Err(Close::Idle) => {
+                debug!(%peer, "closing connection: idle for connections.max.idle.ms")
+            }
             Err(Close::Request(reason)) => warn!(%peer, %reason, "closing connection"),
         }
     }
@@ -146,8 +152,12 @@ impl Connection {
 
     /// See the module's rules.
     fn may_start(&self, key: ApiKey) -> bool {
-        key == ApiKey::Produce || self.in_flight.iter().all(|earlier| earlier.header.key == ApiKey::Produce)
-            && (key == ApiKey::Fetch || self.in_flight.is_empty())
+        key == ApiKey::Produce
+            || self
+                .in_flight
+                .iter()
+                .all(|earlier| earlier.header.key == ApiKey::Produce)
+                && (key == ApiKey::Fetch || self.in_flight.is_empty())
     }
 
     async fn start(&mut self, incoming: Incoming) {
@@ -173,38 +183,68 @@ impl Connection {
             }
         };
         self.in_flight_bytes += size;
-        self.in_flight.push_back(InFlight { header, size, started: self.last_request, state });
+        self.in_flight.push_back(InFlight {
+            header,
+            size,
+            started: self.last_request,
+            state,
+        });
     }
 
     /// Writes the responses of all requests at the front that are finished; tells whether there were any.
     async fn answer_finished(&mut self) -> Result<bool, Close> {
         let mut answered = false;
-        while matches!(self.in_flight.front(), Some(InFlight { state: State::Finished(_), .. })) {
-            let Some(done) = self.in_flight.pop_front() else { break };
+        while matches!(
+            self.in_flight.front(),
+            Some(InFlight {
+                state: State::Finished(_),
+                ..
+            })
+        ) {
+            let Some(done) = self.in_flight.pop_front() else {
+                break;
+            };
             self.in_flight_bytes -= done.size;
             self.queue_answer(done)?;
             answered = true;
         }
         if !self.outbound.is_empty() {
-            let written = self.outbound.flush(&mut self.stream).await.map_err(Close::Socket)?;
+            let written = self
+                .outbound
+                .flush(&mut self.stream)
+                .await
+                .map_err(Close::Socket)?;
             self.node.metrics.bytes_out(written);
         }
         Ok(answered)
     }
 
     fn queue_answer(&mut self, done: InFlight) -> Result<(), Close> {
-        let State::Finished(answer) = done.state else { return Ok(()) };
+        let State::Finished(answer) = done.state else {
+            return Ok(());
+        };
         let header = done.header;
-        self.node.metrics.request(header.key, done.started.elapsed());
+        self.node
+            .metrics
+            .request(header.key, done.started.elapsed());
         let response = match answer {
             Answer::Response(response) => response,
             Answer::Nothing => return Ok(()),
             Answer::Close(reason) => return Err(Close::Request(reason)),
         };
-        let frame = frame::encode_response(header.key, header.response_version, header.correlation_id, &response)
-            .map_err(|error| {
-                Close::Request(format!("cannot encode {} v{} response: {error}", header.key.name(), header.version))
-            })?;
+        let frame = frame::encode_response(
+            header.key,
+            header.response_version,
+            header.correlation_id,
+            &response,
+        )
+        .map_err(|error| {
+            Close::Request(format!(
+                "cannot encode {} v{} response: {error}",
+                header.key.name(),
+                header.version
+            ))
+        })?;
         for piece in frame.into_pieces() {
             self.outbound.push(piece);
         }
@@ -226,7 +266,10 @@ fn poll_front(in_flight: &mut VecDeque<InFlight>, context: &mut Context<'_>) -> 
         }
     }
     match in_flight.front() {
-        Some(InFlight { state: State::Finished(_), .. }) => Poll::Ready(()),
+        Some(InFlight {
+            state: State::Finished(_),
+            ..
+        }) => Poll::Ready(()),
         _ => Poll::Pending,
     }
 }
@@ -270,35 +313,63 @@ impl Incoming {
     /// Reads the header by hand, so that an API or version that is not served is refused before its body is looked at.
     fn parse(frame: Bytes) -> Result<Self, Close> {
         let size = frame.len();
-        let (Some(key), Some(version), Some(correlation_id)) = (read_i16(&frame, 0), read_i16(&frame, 2), read_i32(&frame, 4))
-        else {
-            return Err(Close::Request(format!("request of {size} bytes is shorter than a header")));
+        let (Some(key), Some(version), Some(correlation_id)) = (
+            read_i16(&frame, 0),
+            read_i16(&frame, 2),
+            read_i32(&frame, 4),
+        ) else {
+            return Err(Close::Request(format!(
+                "request of {size} bytes is shorter than a header"
+            )));
         };
         let Some(served) = handlers::served(key) else {
             return Err(Close::Request(format!("api key {key} is not served")));
         };
-        let mut header =
-            Header { key: served.key, version, response_version: version, correlation_id, client_id: KString::default() };
+        let mut header = Header {
+            key: served.key,
+            version,
+            response_version: version,
+            correlation_id,
+            client_id: KString::default(),
+        };
         if !served.versions.contains(version) {
             if served.key != ApiKey::ApiVersions {
-                return Err(Close::Request(format!("{} v{version} is not served", served.key.name())));
+                return Err(Close::Request(format!(
+                    "{} v{version} is not served",
+                    served.key.name()
+                )));
             }
             header.response_version = 0;
-            return Ok(Self { header, size, body: Body::UnknownApiVersionsVersion });
+            return Ok(Self {
+                header,
+                size,
+                body: Body::UnknownApiVersionsVersion,
+            });
         }
-        let (parsed, request) = frame::parse_request(frame)
-            .map_err(|error| Close::Request(format!("{} v{version}: {error}", served.key.name())))?;
+        let (parsed, request) = frame::parse_request(frame).map_err(|error| {
+            Close::Request(format!("{} v{version}: {error}", served.key.name()))
+        })?;
         header.client_id = parsed.client_id.unwrap_or_default();
-        Ok(Self { header, size, body: Body::Known(request) })
+        Ok(Self {
+            header,
+            size,
+            body: Body::Known(request),
+        })
     }
 }
 
 fn read_i16(frame: &[u8], at: usize) -> Option<i16> {
-    frame.get(at..)?.first_chunk().map(|bytes| i16::from_be_bytes(*bytes))
+    frame
+        .get(at..)?
+        .first_chunk()
+        .map(|bytes| i16::from_be_bytes(*bytes))
 }
 
 fn read_i32(frame: &[u8], at: usize) -> Option<i32> {
-    frame.get(at..)?.first_chunk().map(|bytes| i32::from_be_bytes(*bytes))
+    frame
+        .get(at..)?
+        .first_chunk()
+        .map(|bytes| i32::from_be_bytes(*bytes))
 }
 
 /// Why a connection ends.

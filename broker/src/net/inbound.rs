@@ -28,7 +28,11 @@ pub(super) struct FrameTooLarge {
 
 impl Inbound {
     pub(super) fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit, chunk: MIN_CHUNK }
+        Self {
+            buffer: BytesMut::new(),
+            limit,
+            chunk: MIN_CHUNK,
+        }
     }
 
     /// Reads what has arrived; 0 bytes mean that the peer has closed.
@@ -38,7 +42,9 @@ impl Inbound {
     /// When the socket fails.
     pub(super) async fn read(&mut self, stream: &mut TcpStream) -> io::Result<usize> {
         let missing = self.missing();
-        let room = missing.min(self.buffer.len().max(MAX_UNSEEN)).max(self.chunk);
+        let room = missing
+            .min(self.buffer.len().max(MAX_UNSEEN))
+            .max(self.chunk);
         if self.buffer.capacity() - self.buffer.len() < missing.clamp(1, room) {
             self.buffer.reserve(room);
         }
@@ -62,7 +68,10 @@ impl Inbound {
         let size = usize::try_from(length)
             .ok()
             .filter(|size| *size <= self.limit)
-            .ok_or(FrameTooLarge { size: length, limit: self.limit })?;
+            .ok_or(FrameTooLarge {
+                size: length,
+                limit: self.limit,
+            })?;
         if self.buffer.len() < LENGTH_BYTES + size {
             return Ok(None);
         }
@@ -72,8 +81,12 @@ impl Inbound {
 
     /// Bytes that the frame under way still lacks; 0 when its length is not known yet.
     fn missing(&self) -> usize {
-        let length = self.announced().and_then(|length| usize::try_from(length).ok());
-        length.map_or(0, |length| (LENGTH_BYTES + length).saturating_sub(self.buffer.len()))
+        let length = self
+            .announced()
+            .and_then(|length| usize::try_from(length).ok());
+        length.map_or(0, |length| {
+            (LENGTH_BYTES + length).saturating_sub(self.buffer.len())
+        })
     }
 
     fn announced(&self) -> Option<i32> {
@@ -132,7 +145,10 @@ mod tests {
     async fn an_announced_length_alone_takes_little_memory() {
         let (mut client, mut server) = pair().await;
         let mut inbound = Inbound::new(usize::MAX);
-        client.write_all(&i32::MAX.to_be_bytes()).await.expect("write");
+        client
+            .write_all(&i32::MAX.to_be_bytes())
+            .await
+            .expect("write");
         inbound.read(&mut server).await.expect("read");
         client.write_all(b"x").await.expect("write");
         inbound.read(&mut server).await.expect("read");
@@ -144,7 +160,10 @@ mod tests {
         for length in [1001, -1] {
             let (mut client, mut server) = pair().await;
             let mut inbound = Inbound::new(1000);
-            client.write_all(&i32::to_be_bytes(length)).await.expect("write");
+            client
+                .write_all(&i32::to_be_bytes(length))
+                .await
+                .expect("write");
             inbound.read(&mut server).await.expect("read");
             inbound.next_frame().expect_err("too large");
         }

@@ -46,7 +46,10 @@ impl Listener {
         drop(self.socket);
         let finished = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(FINISH_LIMIT, finished).await.is_err() {
-            debug!(connections = connections.len(), "closing connections that did not finish");
+            debug!(
+                connections = connections.len(),
+                "closing connections that did not finish"
+            );
             connections.shutdown().await;
         }
     }
@@ -77,14 +80,19 @@ impl ConnectionSlot {
             open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        node.metrics.connections_accepted.fetch_add(1, Ordering::Relaxed);
+        node.metrics
+            .connections_accepted
+            .fetch_add(1, Ordering::Relaxed);
         Some(Self(Arc::clone(node)))
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.0.metrics.connections_open.fetch_sub(1, Ordering::Relaxed);
+        self.0
+            .metrics
+            .connections_open
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -109,7 +117,11 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(false)?;
     }
@@ -122,7 +134,10 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn no_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
 }
 
 /// Connections that the system keeps for us before they are accepted.

@@ -53,11 +53,15 @@ impl Outbound {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             for (slot, piece) in slices.iter_mut().zip(&self.pieces) {
-                let RecordsPiece::Bytes(bytes) = piece else { break };
+                let RecordsPiece::Bytes(bytes) = piece else {
+                    break;
+                };
                 *slot = IoSlice::new(bytes);
                 count += 1;
             }
-            stream.write_vectored(slices.get(..count).unwrap_or_default()).await?
+            stream
+                .write_vectored(slices.get(..count).unwrap_or_default())
+                .await?
         };
         self.advance(written)
     }

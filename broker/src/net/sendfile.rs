@@ -19,7 +19,9 @@ pub(super) async fn send_file(stream: &TcpStream, range: &FileRange) -> io::Resu
     let mut position = range.position;
     let end = range.position + u64::from(range.length);
     while position < end {
-        let length = usize::try_from(end - position).unwrap_or(MAX_CALL).min(MAX_CALL);
+        let length = usize::try_from(end - position)
+            .unwrap_or(MAX_CALL)
+            .min(MAX_CALL);
         stream.writable().await?;
         match stream.try_io(tokio::io::Interest::WRITABLE, || {
             platform::send(stream, &range.file, position, length)
@@ -47,7 +49,10 @@ pub(crate) fn read_ahead(file: &File, position: u64, length: u64) {
 const MAX_CALL: usize = 512 * 1024;
 
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "sendfile and readahead are only reachable through libc")]
+#[expect(
+    unsafe_code,
+    reason = "sendfile and readahead are only reachable through libc"
+)]
 mod platform {
     use std::fs::File;
     use std::io;
@@ -55,11 +60,23 @@ mod platform {
 
     use tokio::net::TcpStream;
 
-    pub(super) fn send(stream: &TcpStream, file: &File, position: u64, length: usize) -> io::Result<usize> {
+    pub(super) fn send(
+        stream: &TcpStream,
+        file: &File,
+        position: u64,
+        length: usize,
+    ) -> io::Result<usize> {
         let mut offset = libc::off_t::try_from(position).map_err(io::Error::other)?;
         // SAFETY: both descriptors are open for the whole call because they are borrowed from their owners,
         // and `offset` is a live local that the kernel reads and writes only during the call.
-        let sent = unsafe { libc::sendfile(stream.as_raw_fd(), file.as_raw_fd(), &raw mut offset, length) };
+        let sent = unsafe {
+            libc::sendfile(
+                stream.as_raw_fd(),
+                file.as_raw_fd(),
+                &raw mut offset,
+                length,
+            )
+        };
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
@@ -83,7 +100,12 @@ mod platform {
 
     const CHUNK: usize = 64 * 1024;
 
-    pub(super) fn send(stream: &TcpStream, file: &File, position: u64, length: usize) -> io::Result<usize> {
+    pub(super) fn send(
+        stream: &TcpStream,
+        file: &File,
+        position: u64,
+        length: usize,
+    ) -> io::Result<usize> {
         let mut chunk = vec![0; length.min(CHUNK)];
         let read = file.read_at(&mut chunk, position)?;
         stream.try_write(chunk.get(..read).unwrap_or_default())

@@ -65,7 +65,11 @@ pub(super) fn append_all(shared: &WriterShared, appends: &mut Vec<Append>, now_m
     let mut staged = Vec::with_capacity(appends.len());
     for append in appends.drain(..) {
         match write.stage(state, &append, now_ms) {
-            Ok((appended, end)) => staged.push(Staged { append, appended, end }),
+            Ok((appended, end)) => staged.push(Staged {
+                append,
+                appended,
+                end,
+            }),
             Err(code) => refuse([append], code),
         }
     }
@@ -77,8 +81,14 @@ pub(super) fn append_all(shared: &WriterShared, appends: &mut Vec<Append>, now_m
         return;
     }
     let progress = state.leader.written(now_ms);
-    partition.counters.messages_in.fetch_add(write.records, Ordering::Relaxed);
-    partition.counters.bytes_in.fetch_add(write.bytes, Ordering::Relaxed);
+    partition
+        .counters
+        .messages_in
+        .fetch_add(write.records, Ordering::Relaxed);
+    partition
+        .counters
+        .bytes_in
+        .fetch_add(write.bytes, Ordering::Relaxed);
     shared.tail.push(&partition, write.tail.drain(..));
     for staged in staged {
         settle(state, staged);
@@ -89,11 +99,21 @@ pub(super) fn append_all(shared: &WriterShared, appends: &mut Vec<Append>, now_m
 
 /// Answers, or keeps the answer until the append is committed.
 fn settle(state: &mut WriterState, staged: Staged) {
-    let Staged { append, appended, end } = staged;
+    let Staged {
+        append,
+        appended,
+        end,
+    } = staged;
     if append.committed {
         let token = state.fresh_token();
         if matches!(state.leader.await_committed(token, end), Ack::Waiting) {
-            state.waiting.insert(token, Waiting { reply: append.reply, appended });
+            state.waiting.insert(
+                token,
+                Waiting {
+                    reply: append.reply,
+                    appended,
+                },
+            );
             return;
         }
     }
@@ -117,20 +137,50 @@ struct Write {
 
 impl Write {
     /// Gives an append its offsets, or finds that it must not be written.
-    fn stage(&mut self, state: &mut WriterState, append: &Append, now_ms: i64) -> Result<(Appended, Offset), ErrorCode> {
+    fn stage(
+        &mut self,
+        state: &mut WriterState,
+        append: &Append,
+        now_ms: i64,
+    ) -> Result<(Appended, Offset), ErrorCode> {
         let summary = BatchSummary::from(append.batch.header());
         let log_start_offset = state.leader.log_start_offset().0;
         match state.leader.prepare(&summary, now_ms) {
-            Ok(Prepared::Append { base_offset, leader_epoch }) => {
+            Ok(Prepared::Append {
+                base_offset,
+                leader_epoch,
+            }) => {
                 let append_time = append.log_append_time.then_some(now_ms);
                 self.push(&append.batch, base_offset.0, leader_epoch.0, append_time);
                 let log_append_time = append_time.unwrap_or(NO_TIMESTAMP);
-                let appended = Appended { base_offset: base_offset.0, log_append_time, log_start_offset };
-                Ok((appended, base_offset + i64::from(summary.last_offset_delta) + 1))
+                let appended = Appended {
+                    base_offset: base_offset.0,
+                    log_append_time,
+                    log_start_offset,
+                };
+                Ok((
+                    appended,
+                    base_offset + i64::from(summary.last_offset_delta) + 1,
+                ))
             }
-            Ok(Prepared::Duplicate(AppendedBatch { base_offset, last_offset, timestamp })) => {
-                let log_append_time = if append.log_append_time { timestamp } else { NO_TIMESTAMP };
-                Ok((Appended { base_offset: base_offset.0, log_append_time, log_start_offset }, last_offset + 1))
+            Ok(Prepared::Duplicate(AppendedBatch {
+                base_offset,
+                last_offset,
+                timestamp,
+            })) => {
+                let log_append_time = if append.log_append_time {
+                    timestamp
+                } else {
+                    NO_TIMESTAMP
+                };
+                Ok((
+                    Appended {
+                        base_offset: base_offset.0,
+                        log_append_time,
+                        log_start_offset,
+                    },
+                    last_offset + 1,
+                ))
             }
             Err(error) => {
                 let partition = &append.partition;
@@ -140,7 +190,13 @@ impl Write {
         }
     }
 
-    fn push(&mut self, batch: &RecordBatch, base_offset: i64, leader_epoch: i32, append_time: Option<i64>) {
+    fn push(
+        &mut self,
+        batch: &RecordBatch,
+        base_offset: i64,
+        leader_epoch: i32,
+        append_time: Option<i64>,
+    ) {
         let mut header = batch.header_bytes();
         BatchHeader::patch_base_offset(&mut header, base_offset);
         BatchHeader::patch_leader_epoch(&mut header, leader_epoch);
@@ -149,7 +205,8 @@ impl Write {
         }
         let payload = batch.payload();
         let last_offset = base_offset + i64::from(batch.last_offset_delta());
-        self.tail.push(TailBatch::new(base_offset, last_offset, &header, &payload));
+        self.tail
+            .push(TailBatch::new(base_offset, last_offset, &header, &payload));
         self.records += u64::try_from(batch.record_count()).unwrap_or(0);
         self.bytes += batch.size_in_bytes() as u64;
         self.batches.push(AppendBatch { header, payload });

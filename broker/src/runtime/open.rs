@@ -55,8 +55,13 @@ pub(crate) struct Wanted {
 impl Opening {
     /// Creates the log of a partition without files.
     pub(super) fn create(&self) -> Result<Log<FileStorage>, LogError> {
-        let (log, _) =
-            Log::open(FileStorage, self.directory.clone(), self.config.clone(), &self.start, &mut ())?;
+        let (log, _) = Log::open(
+            FileStorage,
+            self.directory.clone(),
+            self.config.clone(),
+            &self.start,
+            &mut (),
+        )?;
         Ok(log)
     }
 
@@ -73,7 +78,8 @@ impl Openings<'_> {
     ///
     /// The first log that cannot be opened.
     pub(crate) fn open_all(&self, wanted: Vec<Wanted>) -> Result<Vec<Arc<Partition>>, LogError> {
-        let (recover, fresh): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|wanted| wanted.has_files);
+        let (recover, fresh): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|wanted| wanted.has_files);
         let mut opened = Vec::with_capacity(fresh.len() + recover.len());
         for wanted in fresh {
             opened.push(self.open(wanted)?);
@@ -81,7 +87,9 @@ impl Openings<'_> {
         if recover.is_empty() {
             return Ok(opened);
         }
-        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(recover.len());
+        let threads = thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(recover.len());
         let queue = Mutex::new(recover);
         let results: Vec<Result<Vec<_>, LogError>> = thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
@@ -89,13 +97,18 @@ impl Openings<'_> {
                     scope.spawn(|| {
                         let mut opened = Vec::new();
                         loop {
-                            let Some(wanted) = lock(&queue).pop() else { return Ok(opened) };
+                            let Some(wanted) = lock(&queue).pop() else {
+                                return Ok(opened);
+                            };
                             opened.push(self.open(wanted)?);
                         }
                     })
                 })
                 .collect();
-            workers.into_iter().map(|worker| worker.join().expect("opening a log does not panic")).collect()
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("opening a log does not panic"))
+                .collect()
         });
         for result in results {
             opened.extend(result?);
@@ -104,17 +117,37 @@ impl Openings<'_> {
     }
 
     fn open(&self, wanted: Wanted) -> Result<Arc<Partition>, LogError> {
-        let Wanted { name, leader_epoch, replicas, rules, has_files } = wanted;
-        let place = TopicPartition { topic: name.topic.to_string(), partition: name.index };
-        let start =
-            if has_files { self.directory.log_start(&place) } else { LogStart { clean_shutdown: true, ..LogStart::default() } };
+        let Wanted {
+            name,
+            leader_epoch,
+            replicas,
+            rules,
+            has_files,
+        } = wanted;
+        let place = TopicPartition {
+            topic: name.topic.to_string(),
+            partition: name.index,
+        };
+        let start = if has_files {
+            self.directory.log_start(&place)
+        } else {
+            LogStart {
+                clean_shutdown: true,
+                ..LogStart::default()
+            }
+        };
         let opening = Opening {
             directory: self.directory.partition_path(&place),
             config: log_config(&rules.topic),
-            start: LogStart { topic_id: Some(name.topic_id), ..start },
+            start: LogStart {
+                topic_id: Some(name.topic_id),
+                ..start
+            },
         };
         let mut producers = Producers::default();
-        let log = has_files.then(|| opening.recover(&mut producers)).transpose()?;
+        let log = has_files
+            .then(|| opening.recover(&mut producers))
+            .transpose()?;
         let leader = Leader::open(PartitionStart {
             log_start_offset: Offset(log.as_ref().map_or(0, Log::log_start_offset)),
             log_end_offset: Offset(log.as_ref().map_or(0, Log::log_end_offset)),
@@ -158,8 +191,16 @@ pub(crate) fn log_config(topic: &TopicConfig) -> LogConfig {
         segment_ms: topic.segment_ms,
         segment_index_bytes: u32::try_from(topic.segment_index_bytes).unwrap_or(0),
         index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(0),
-        retention_ms: if topic.cleanup.delete { topic.retention_ms } else { NO_LIMIT },
-        retention_bytes: if topic.cleanup.delete { topic.retention_bytes } else { NO_LIMIT },
+        retention_ms: if topic.cleanup.delete {
+            topic.retention_ms
+        } else {
+            NO_LIMIT
+        },
+        retention_bytes: if topic.cleanup.delete {
+            topic.retention_bytes
+        } else {
+            NO_LIMIT
+        },
         file_delete_delay_ms: topic.file_delete_delay_ms,
     }
 }

@@ -141,11 +141,15 @@ impl Partition {
     }
 
     pub(crate) fn size_in_bytes(&self) -> u64 {
-        self.snapshot().map_or(0, |snapshot| snapshot.size_in_bytes())
+        self.snapshot()
+            .map_or(0, |snapshot| snapshot.size_in_bytes())
     }
 
     pub(crate) fn name(&self) -> TopicPartition {
-        TopicPartition { topic: self.topic.to_string(), partition: self.index }
+        TopicPartition {
+            topic: self.topic.to_string(),
+            partition: self.index,
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -203,15 +207,24 @@ impl Partition {
         }
         let leader = &state.leader;
         let store = |to: &AtomicI64, offset: Offset| to.store(offset.0, Ordering::Release);
-        self.published.leader_epoch.store(leader.leader_epoch().0, Ordering::Release);
+        self.published
+            .leader_epoch
+            .store(leader.leader_epoch().0, Ordering::Release);
         store(&self.published.log_end_offset, leader.log_end_offset());
         store(&self.published.high_watermark, leader.high_watermark());
-        store(&self.published.last_stable_offset, leader.last_stable_offset());
+        store(
+            &self.published.last_stable_offset,
+            leader.last_stable_offset(),
+        );
         store(&self.published.log_start_offset, leader.log_start_offset());
     }
 
     /// Publishes, answers the appends that are committed now, and wakes the fetches that got enough.
-    pub(super) fn progress(&self, state: &mut WriterState, progress: &moldau_core::partition::Progress) {
+    pub(super) fn progress(
+        &self,
+        state: &mut WriterState,
+        progress: &moldau_core::partition::Progress,
+    ) {
         self.publish(state);
         for token in &progress.released {
             if let Some(waiting) = state.waiting.remove(token) {
@@ -219,7 +232,8 @@ impl Partition {
             }
         }
         if progress.high_watermark_moved {
-            self.waiters.arrived(std::mem::take(&mut state.unseen_bytes));
+            self.waiters
+                .arrived(std::mem::take(&mut state.unseen_bytes));
         }
     }
 }

@@ -45,7 +45,13 @@ impl Partitions {
         defaults: TopicDefaults,
         tail: Arc<TailCache>,
     ) -> Self {
-        Self { directory, defaults, tail, topics: ArcSwap::default(), changing: Mutex::new(()) }
+        Self {
+            directory,
+            defaults,
+            tail,
+            topics: ArcSwap::default(),
+            changing: Mutex::new(()),
+        }
     }
 
     pub(crate) fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -59,14 +65,20 @@ impl Partitions {
     /// The partition, if this node has it.
     pub(crate) fn find(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
         let topics = self.topics.load();
-        let partition = topics.get(topic)?.partitions.get(usize::try_from(index).ok()?)?;
+        let partition = topics
+            .get(topic)?
+            .partitions
+            .get(usize::try_from(index).ok()?)?;
         Some(Arc::clone(partition))
     }
 
     /// Every partition of this node.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics.load();
-        topics.values().flat_map(|topic| topic.partitions.iter().cloned()).collect()
+        topics
+            .values()
+            .flat_map(|topic| topic.partitions.iter().cloned())
+            .collect()
     }
 
     /// Makes the partitions of this node those of `image`: opens new ones, deletes those that are gone, and
@@ -87,7 +99,10 @@ impl Partitions {
             wanted.extend(missing(topic, &entry, &present));
             new.insert(topic.name.clone(), entry);
         }
-        let opened = Openings { directory: &self.directory }.open_all(wanted)?;
+        let opened = Openings {
+            directory: &self.directory,
+        }
+        .open_all(wanted)?;
         for partition in opened {
             if let Some(topic) = new.get_mut(&*partition.topic) {
                 topic.partitions.push(partition);
@@ -122,7 +137,12 @@ impl Partitions {
     }
 
     /// The topic with the partitions that are open already, and with its settings applied.
-    fn entry(&self, image: &MetadataImage, topic: &TopicImage, known: Option<&Arc<Topic>>) -> Topic {
+    fn entry(
+        &self,
+        image: &MetadataImage,
+        topic: &TopicImage,
+        known: Option<&Arc<Topic>>,
+    ) -> Topic {
         let settings = image.config(ResourceType::Topic, &topic.name).cloned();
         if let Some(known) = known {
             let mut entry = Topic::clone(known);
@@ -167,7 +187,10 @@ impl Partitions {
 impl Topic {
     /// Sums a counter over the partitions.
     pub(crate) fn sum(&self, counter: impl Fn(&Partition) -> &std::sync::atomic::AtomicU64) -> u64 {
-        self.partitions.iter().map(|partition| counter(partition).load(Ordering::Relaxed)).sum()
+        self.partitions
+            .iter()
+            .map(|partition| counter(partition).load(Ordering::Relaxed))
+            .sum()
     }
 }
 
@@ -178,11 +201,18 @@ fn missing(topic: &TopicImage, entry: &Topic, present: &BTreeSet<TopicPartition>
         .zip(&topic.partitions)
         .skip(entry.partitions.len())
         .map(|(index, partition)| Wanted {
-            name: Name { topic: topic.name.clone(), topic_id: topic.id, index },
+            name: Name {
+                topic: topic.name.clone(),
+                topic_id: topic.id,
+                index,
+            },
             leader_epoch: partition.leader_epoch,
             replicas: partition.replicas.len(),
             rules: Arc::clone(&entry.rules),
-            has_files: present.contains(&TopicPartition { topic: topic.name.to_string(), partition: index }),
+            has_files: present.contains(&TopicPartition {
+                topic: topic.name.to_string(),
+                partition: index,
+            }),
         })
         .collect()
 }
@@ -196,7 +226,9 @@ fn apply_rules(entry: &Topic, topic: &TopicImage) {
         if let Some(log) = &mut state.log {
             log.set_config(config.clone());
         }
-        let progress = state.leader.set_flush(entry.rules.topic.flush_mode(image.replicas.len()));
+        let progress = state
+            .leader
+            .set_flush(entry.rules.topic.flush_mode(image.replicas.len()));
         partition.rules.store(Arc::clone(&entry.rules));
         partition.progress(&mut state, &progress);
     }

@@ -46,8 +46,9 @@ impl Syncs {
         let syncs = Arc::new(Self::default());
         for index in 0..threads {
             let shared = Arc::clone(&syncs);
-            let thread =
-                thread::Builder::new().name(format!("moldau-sync-{index}")).spawn(move || shared.run())?;
+            let thread = thread::Builder::new()
+                .name(format!("moldau-sync-{index}"))
+                .spawn(move || shared.run())?;
             lock(&syncs.threads).push(thread);
         }
         Ok(syncs)
@@ -61,7 +62,9 @@ impl Syncs {
         match state.leader.next_sync() {
             NextSync::None => return,
             NextSync::Now => lock(&self.queue).due.push_back(Arc::clone(partition)),
-            NextSync::At(when) => lock(&self.queue).later.push((when, Arc::downgrade(partition))),
+            NextSync::At(when) => lock(&self.queue)
+                .later
+                .push((when, Arc::downgrade(partition))),
         }
         state.sync_queued = true;
         self.changed.notify_one();
@@ -100,9 +103,15 @@ impl Syncs {
             }
             queue = match wait {
                 Some(wait) => {
-                    self.changed.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed
+                        .wait_timeout(queue, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
-                None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .changed
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner),
             };
         }
     }

@@ -38,12 +38,22 @@ impl TailBatch {
     pub(crate) fn new(base_offset: i64, last_offset: i64, header: &[u8], payload: &Bytes) -> Self {
         if payload.len() > MAX_COPIED {
             let header = Bytes::copy_from_slice(header);
-            return Self { base_offset, last_offset, header, payload: payload.clone() };
+            return Self {
+                base_offset,
+                last_offset,
+                header,
+                payload: payload.clone(),
+            };
         }
         let mut whole = BytesMut::with_capacity(header.len() + payload.len());
         whole.extend_from_slice(header);
         whole.extend_from_slice(payload);
-        Self { base_offset, last_offset, header: whole.freeze(), payload: Bytes::new() }
+        Self {
+            base_offset,
+            last_offset,
+            header: whole.freeze(),
+            payload: Bytes::new(),
+        }
     }
 
     fn len(&self) -> usize {
@@ -60,7 +70,13 @@ impl Tail {
     /// than the tail.
     ///
     /// With `at_least_one`, the first batch is given even when it is larger.
-    pub(crate) fn read(&self, offset: i64, up_to: i64, max_bytes: usize, at_least_one: bool) -> Option<TailRead> {
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        up_to: i64,
+        max_bytes: usize,
+        at_least_one: bool,
+    ) -> Option<TailRead> {
         let batches = lock(&self.batches);
         if batches.front()?.base_offset > offset {
             return None;
@@ -91,12 +107,18 @@ impl Tail {
 
     fn push(&self, batch: TailBatch) {
         let mut batches = lock(&self.batches);
-        debug_assert!(batches.back().is_none_or(|last| last.last_offset < batch.base_offset));
+        debug_assert!(
+            batches
+                .back()
+                .is_none_or(|last| last.last_offset < batch.base_offset)
+        );
         batches.push_back(batch);
     }
 
     fn pop(&self) -> usize {
-        lock(&self.batches).pop_front().map_or(0, |batch| batch.weight())
+        lock(&self.batches)
+            .pop_front()
+            .map_or(0, |batch| batch.weight())
     }
 }
 
@@ -116,11 +138,18 @@ struct CacheState {
 
 impl TailCache {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::new(CacheState::default()) }
+        Self {
+            limit,
+            state: Mutex::new(CacheState::default()),
+        }
     }
 
     /// Adds the batches that were just appended to `partition`, and drops the oldest ones beyond the budget.
-    pub(crate) fn push(&self, partition: &std::sync::Arc<Partition>, batches: impl IntoIterator<Item = TailBatch>) {
+    pub(crate) fn push(
+        &self,
+        partition: &std::sync::Arc<Partition>,
+        batches: impl IntoIterator<Item = TailBatch>,
+    ) {
         if self.limit == 0 {
             return;
         }
@@ -131,7 +160,9 @@ impl TailCache {
             state.order.push_back(std::sync::Arc::downgrade(partition));
         }
         while state.used > self.limit {
-            let Some(oldest) = state.order.pop_front() else { break };
+            let Some(oldest) = state.order.pop_front() else {
+                break;
+            };
             let freed = oldest.upgrade().map_or(0, |partition| partition.tail.pop());
             state.used -= freed.min(state.used);
         }

@@ -18,7 +18,10 @@ pub(crate) struct Waiter {
 impl Waiter {
     pub(crate) fn new(missing: usize) -> Arc<Self> {
         let missing = AtomicI64::new(i64::try_from(missing).unwrap_or(i64::MAX));
-        Arc::new(Self { notify: Notify::new(), missing })
+        Arc::new(Self {
+            notify: Notify::new(),
+            missing,
+        })
     }
 
     /// Resolves when enough bytes came, or when something happened that the fetch must report at once.

@@ -66,7 +66,10 @@ impl Writers {
             queues.push(sender);
             handles.push(thread);
         }
-        Ok(Self { queues, threads: Mutex::new(handles) })
+        Ok(Self {
+            queues,
+            threads: Mutex::new(handles),
+        })
     }
 
     /// Waits until the writer of `partition` takes one more append; in the order of the calls.
@@ -96,7 +99,9 @@ impl Writers {
 
 /// Spreads partitions over writers; neighbours of one topic get different ones.
 fn place(topic: Uuid, partition: i32, writers: usize) -> usize {
-    let hash = topic.0.iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let hash = topic.0.iter().fold(0_usize, |hash, byte| {
+        hash.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    });
     hash.wrapping_add(usize::try_from(partition).unwrap_or(0)) % writers.max(1)
 }
 
@@ -116,7 +121,10 @@ fn run(mut queue: mpsc::Receiver<Command>, shared: &WriterShared) {
         // A stable sort: appends to one partition stay in the order in which they came.
         taken.sort_by_key(|append| Arc::as_ptr(&append.partition) as usize);
         for append in taken.drain(..) {
-            if group.last().is_some_and(|last: &Append| !Arc::ptr_eq(&last.partition, &append.partition)) {
+            if group
+                .last()
+                .is_some_and(|last: &Append| !Arc::ptr_eq(&last.partition, &append.partition))
+            {
                 append_all(shared, &mut group, now_ms);
             }
             group.push(append);
@@ -134,7 +142,9 @@ mod tests {
 
     #[test]
     fn partitions_of_one_topic_are_spread_over_the_writers() {
-        let places: Vec<usize> = (0..4).map(|partition| place(Uuid([7; 16]), partition, 2)).collect();
+        let places: Vec<usize> = (0..4)
+            .map(|partition| place(Uuid([7; 16]), partition, 2))
+            .collect();
         assert_eq!(places[0], places[2]);
         assert_ne!(places[0], places[1]);
     }

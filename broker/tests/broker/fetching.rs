@@ -1,0 +1,333 @@
+//! Fetch: whole batches, limits, waiting.
+
+use std::time::Duration;
+
+use moldau_protocol::messages::delete_topics::DeleteTopicsRequest;
+use moldau_protocol::messages::fetch::{FetchRequest, FetchResponse};
+use moldau_protocol::{ApiKey, ErrorCode, KString, Uuid};
+
+use crate::fixture::*;
+
+#[tokio::test]
+async fn nothing_to_read_is_an_empty_field_and_not_null() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    for version in 4..=12 {
+        let data = only(wire.call(version, fetch_request("t", 0, 0)).await);
+        assert_eq!(data.records.expect("not null").len(), 0);
+        assert_eq!((data.error_code, data.high_watermark), (0, 0));
+        assert_eq!(data.preferred_read_replica, -1);
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_waits_until_records_arrive() {
+    let broker = TestBroker::start().await;
+    let mut consumer = broker.connect().await;
+    let mut producer = broker.connect().await;
+    producer.create_topic("t", 1).await;
+    let waiting = FetchRequest {
+        max_wait_ms: 60_000,
+        ..fetch_request("t", 0, 0)
+    };
+    consumer.send(FETCH, waiting).await;
+    producer.produce_values("t", 0, &["woken"]).await;
+    let (_, response) = consumer.receive(ApiKey::Fetch, FETCH).await;
+    let data = only(FetchResponse::try_from(response).unwrap());
+    assert_eq!(text(records(&data)[0].value.as_ref()), "woken");
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_min_bytes_of_all_its_partitions_together() {
+    let broker = TestBroker::start().await;
+    let mut consumer = broker.connect().await;
+    let mut producer = broker.connect().await;
+    producer.create_topic("t", 2).await;
+    let mut request = FetchRequest {
+        max_wait_ms: 60_000,
+        min_bytes: 250,
+        ..fetch_request("t", 0, 0)
+    };
+    let mut second = request.topics[0].partitions[0].clone();
+    second.partition = 1;
+    request.topics[0].partitions.push(second);
+    consumer.send(FETCH, request).await;
+    let value = "v".repeat(60);
+    producer.produce_values("t", 0, &[&value]).await;
+    producer.produce_values("t", 1, &[&value]).await;
+    let (_, response) = consumer.receive(ApiKey::Fetch, FETCH).await;
+    let response = FetchResponse::try_from(response).unwrap();
+    let counts: Vec<usize> = response.responses[0]
+        .partitions
+        .iter()
+        .map(|data| records(data).len())
+        .collect();
+    assert_eq!(counts, [1, 1]);
+}
+
+#[tokio::test]
+async fn when_the_wait_is_over_what_is_there_is_given() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    wire.produce_values("t", 0, &["little"]).await;
+    let request = FetchRequest {
+        max_wait_ms: 20,
+        min_bytes: 1_000_000,
+        ..fetch_request("t", 0, 0)
+    };
+    assert_eq!(records(&only(wire.call(FETCH, request).await)).len(), 1);
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_does_not_block_other_connections_or_later_produces() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let fetch = wire
+        .send(
+            FETCH,
+            FetchRequest {
+                max_wait_ms: 60_000,
+                ..fetch_request("t", 0, 0)
+            },
+        )
+        .await;
+    let produce = wire
+        .send(PRODUCE, produce_request("t", 0, -1, batch(&["own"])))
+        .await;
+    assert_eq!(wire.receive(ApiKey::Fetch, FETCH).await.0, fetch);
+    assert_eq!(wire.receive(ApiKey::Produce, PRODUCE).await.0, produce);
+}
+
+#[tokio::test]
+async fn the_first_batch_is_given_even_if_it_is_larger_than_the_limits() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let value = "v".repeat(5000);
+    wire.produce_values("t", 0, &[&value]).await;
+    wire.produce_values("t", 0, &[&value]).await;
+    let mut request = fetch_request("t", 0, 0);
+    request.max_bytes = 1;
+    request.topics[0].partitions[0].partition_max_bytes = 1;
+    assert_eq!(records(&only(wire.call(FETCH, request).await)).len(), 1);
+}
+
+#[tokio::test]
+async fn only_the_first_partition_with_records_may_exceed_the_limit() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 3).await;
+    let value = "v".repeat(5000);
+    for partition in [1, 2] {
+        wire.produce_values("t", partition, &[&value]).await;
+    }
+    let mut request = fetch_request("t", 0, 0);
+    request.max_bytes = 1;
+    for partition in [1, 2] {
+        let mut more = request.topics[0].partitions[0].clone();
+        more.partition = partition;
+        request.topics[0].partitions.push(more);
+    }
+    let mut served = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let response = wire.call(FETCH, request.clone()).await;
+        let partitions = &response.responses[0].partitions;
+        let with_records: Vec<i32> = partitions
+            .iter()
+            .filter(|data| !records(data).is_empty())
+            .map(|data| data.partition_index)
+            .collect();
+        assert_eq!(with_records.len(), 1);
+        served.extend(with_records);
+    }
+    assert_eq!(served.len(), 2, "another partition comes first each time");
+}
+
+#[tokio::test]
+async fn an_offset_inside_a_batch_gives_the_whole_batch() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    wire.produce_values("t", 0, &["a", "b", "c"]).await;
+    let offsets: Vec<i64> = records(&wire.fetch("t", 0, 2).await)
+        .iter()
+        .map(|record| record.offset)
+        .collect();
+    assert_eq!(offsets, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn an_offset_outside_of_the_log_is_out_of_range() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    wire.produce_values("t", 0, &["a"]).await;
+    assert_eq!(wire.fetch("t", 0, 1).await.error_code, 0);
+    for offset in [2, -1, i64::MAX] {
+        let data = wire.fetch("t", 0, offset).await;
+        assert_eq!(data.error_code, ErrorCode::OffsetOutOfRange.code());
+        assert_eq!(data.high_watermark, -1);
+    }
+}
+
+#[tokio::test]
+async fn errors_are_told_at_once() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    let request = FetchRequest {
+        max_wait_ms: 60_000,
+        ..fetch_request("missing", 0, 0)
+    };
+    let data = only(wire.call(FETCH, request).await);
+    assert_eq!(data.error_code, ErrorCode::UnknownTopicOrPartition.code());
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_learns_that_its_topic_is_deleted() {
+    let broker = TestBroker::start().await;
+    let mut consumer = broker.connect().await;
+    let mut admin = broker.connect().await;
+    admin.create_topic("t", 1).await;
+    consumer
+        .send(
+            FETCH,
+            FetchRequest {
+                max_wait_ms: 60_000,
+                ..fetch_request("t", 0, 0)
+            },
+        )
+        .await;
+    // Both connections are served at the same time: wait until the fetch has begun.
+    while broker.handle.metrics().snapshot().network_bytes_in < 100 {
+        tokio::task::yield_now().await;
+    }
+    let delete = DeleteTopicsRequest {
+        topic_names: vec![KString::from("t")],
+        ..Default::default()
+    };
+    admin.call(5, delete).await;
+    let (_, response) = consumer.receive(ApiKey::Fetch, FETCH).await;
+    assert_ne!(
+        only(FetchResponse::try_from(response).unwrap()).error_code,
+        0
+    );
+}
+
+#[tokio::test]
+async fn leader_epochs_are_compared() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    for (epoch, code) in [
+        (-1, ErrorCode::None),
+        (0, ErrorCode::None),
+        (7, ErrorCode::UnknownLeaderEpoch),
+    ] {
+        let mut request = fetch_request("t", 0, 0);
+        request.topics[0].partitions[0].current_leader_epoch = epoch;
+        assert_eq!(
+            only(wire.call(FETCH, request).await).error_code,
+            code.code()
+        );
+    }
+}
+
+#[tokio::test]
+async fn topics_are_found_by_id_from_v13_on() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    wire.produce_values("t", 0, &["a"]).await;
+    let id = wire.call(12, all_topics()).await.topics[0].topic_id;
+    for version in 13..=18 {
+        let mut request = fetch_request("", 0, 0);
+        request.topics[0].topic_id = id;
+        let response = wire.call(version, request.clone()).await;
+        assert_eq!(response.responses[0].topic_id, id);
+        assert_eq!(records(&only(response)).len(), 1);
+        request.topics[0].topic_id = Uuid([1; 16]);
+        assert_eq!(
+            only(wire.call(version, request).await).error_code,
+            ErrorCode::UnknownTopicId.code()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_new_session_is_answered_without_one_and_an_old_one_is_unknown() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let fresh = FetchRequest {
+        session_id: 0,
+        session_epoch: 0,
+        ..fetch_request("t", 0, 0)
+    };
+    assert_eq!(wire.call(FETCH, fresh).await.session_id, 0);
+    let old = FetchRequest {
+        session_id: 77,
+        session_epoch: 3,
+        ..fetch_request("t", 0, 0)
+    };
+    let response = wire.call(FETCH, old).await;
+    assert_eq!(
+        response.error_code,
+        ErrorCode::FetchSessionIdNotFound.code()
+    );
+}
+
+#[tokio::test]
+async fn read_committed_reads_below_the_last_stable_offset() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    wire.produce_values("t", 0, &["a"]).await;
+    let request = FetchRequest {
+        isolation_level: 1,
+        ..fetch_request("t", 0, 0)
+    };
+    let data = only(wire.call(FETCH, request).await);
+    assert_eq!((data.last_stable_offset, records(&data).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn old_records_come_from_files_and_new_ones_from_memory_without_a_seam() {
+    let broker = TestBroker::start_with(|config| config.tail_cache_bytes = 4000).await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let values: Vec<String> = (0..100)
+        .map(|number| format!("{number}-{}", "x".repeat(500)))
+        .collect();
+    for value in &values {
+        wire.produce_values("t", 0, &[value]).await;
+    }
+    assert_eq!(wire.values("t", 0, 0).await, values);
+    assert_eq!(wire.values("t", 0, 50).await, values[50..]);
+    assert_eq!(wire.values("t", 0, 98).await, values[98..]);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_nobody() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    let mut stuck = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let value = "v".repeat(900_000);
+    for _ in 0..10 {
+        wire.produce_values("t", 0, &[&value]).await;
+    }
+    for _ in 0..20 {
+        let request = fetch_request("t", 0, 0);
+        let sent = stuck.send(FETCH, request);
+        if tokio::time::timeout(Duration::from_millis(100), sent)
+            .await
+            .is_err()
+        {
+            break;
+        }
+    }
+    assert_eq!(wire.produce_values("t", 0, &["still served"]).await, 10);
+}

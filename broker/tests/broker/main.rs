@@ -1,0 +1,18 @@
+//! The broker as clients see it: frames over TCP, and typed requests through the dispatcher.
+//!
+//! Each test starts its own broker on a free port with an empty data directory.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod admin;
+mod connection;
+mod dispatcher;
+mod fetching;
+mod fixture;
+mod groups;
+mod idempotence;
+mod list_offsets;
+mod metadata;
+mod producing;
+mod restart;
+mod versions;
