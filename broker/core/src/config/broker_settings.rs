@@ -223,10 +223,28 @@ const BROKER_SETTINGS: &[Setting] = &[
         "How often old segments are looked for.",
     ),
     row(
+        "log.retention.hours",
+        SettingKind::Int,
+        Some("168"),
+        "As `log.retention.ms`, in hours; counts where neither milliseconds nor minutes are set.",
+    ),
+    row(
+        "log.retention.minutes",
+        SettingKind::Int,
+        None,
+        "As `log.retention.ms`, in minutes; counts where milliseconds are not set.",
+    ),
+    row(
         "log.retention.ms",
         SettingKind::Long,
         Some("604800000"),
         "Default of the topic setting `retention.ms`.",
+    ),
+    row(
+        "log.roll.hours",
+        SettingKind::Int,
+        Some("168"),
+        "As `log.roll.ms`, in hours; counts where milliseconds are not set.",
     ),
     row(
         "log.roll.ms",

@@ -104,6 +104,22 @@ impl TopicDefaults {
                 defaults.changed.insert(topic.name, value.clone());
             }
         }
+        for (name, unit_ms, topic) in COARSE_SETTINGS {
+            if let Some(value) = values
+                .get(name)
+                .filter(|_| !defaults.changed.contains_key(topic))
+            {
+                validate_broker_setting(name, value)?;
+                let number = value.trim().parse::<i64>().unwrap_or(NO_LIMIT);
+                // -1 is "no limit" in every unit.
+                let ms = if number == NO_LIMIT {
+                    NO_LIMIT
+                } else {
+                    number.saturating_mul(unit_ms)
+                };
+                defaults.set(topic, ms.to_string().into())?;
+            }
+        }
         Ok(defaults)
     }
 
@@ -171,6 +187,16 @@ fn distance(left: &str, right: &str) -> usize {
 }
 
 const MAX_COMPARED_BYTES: usize = 100;
+
+/// Broker settings that give the default of a topic setting in a coarser unit, the finer ones first:
+/// they count where no finer one is set.
+const COARSE_SETTINGS: [(&str, i64, &str); 3] = [
+    ("log.retention.minutes", 60_000, "retention.ms"),
+    ("log.retention.hours", 3_600_000, "retention.ms"),
+    ("log.roll.hours", 3_600_000, "segment.ms"),
+];
+
+const NO_LIMIT: i64 = -1;
 
 #[cfg(test)]
 mod tests {
@@ -244,6 +270,28 @@ mod tests {
         assert_eq!(
             refused.to_string(),
             "broker setting \"log.segment.bytes\": 12 is too small; the least is 1048576"
+        );
+    }
+
+    #[test]
+    fn retention_can_be_given_in_coarser_units_which_finer_ones_beat() {
+        let retention_ms = |settings: &[(&'static str, &'static str)]| {
+            let values = settings
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect();
+            TopicConfig::resolve(None, &TopicDefaults::from_broker_settings(&values).unwrap())
+                .retention_ms
+        };
+        assert_eq!(retention_ms(&[("log.retention.hours", "1")]), 3_600_000);
+        assert_eq!(retention_ms(&[("log.retention.hours", "-1")]), -1);
+        assert_eq!(
+            retention_ms(&[("log.retention.hours", "1"), ("log.retention.minutes", "2")]),
+            120_000
+        );
+        assert_eq!(
+            retention_ms(&[("log.retention.ms", "7"), ("log.retention.minutes", "2")]),
+            7
         );
     }
 

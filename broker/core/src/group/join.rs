@@ -31,7 +31,9 @@ impl Group {
     /// Adds a member or lets it join again, which usually starts a rebalance.
     pub(crate) fn join(&mut self, join: &Join<'_>, out: &mut Outbox) {
         let member_id = &join.request.member_id;
-        if !self.has_room_for(member_id) {
+        let pending_joins_full =
+            member_id.is_empty() && self.pending_joins.len() >= MAX_PENDING_JOINS;
+        if pending_joins_full || !self.has_room_for(member_id) {
             self.pending_joins.remove(member_id);
             if self.members.contains_key(member_id) {
                 self.remove_member(member_id, out);
@@ -270,3 +272,6 @@ const fn with_uuid_version(bits: u128) -> u128 {
 }
 
 const MEMBER_ID_REQUIRED_FROM: i16 = 4;
+
+/// Ids that may be given out to clients that have not come back with them.
+const MAX_PENDING_JOINS: usize = 10_000;

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Requests that wait keep their token in their member; every token is answered exactly once, also
-//! if its member is removed. What must outlive a restart leaves as [`Persist`] and takes effect
-//! when [`Group::persisted`] says that it is committed.
+//! if its member is removed. What must outlive a restart is handed out to be appended to the log,
+//! and takes effect when that is committed.
 
 mod describe;
 mod join;

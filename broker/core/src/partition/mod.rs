@@ -298,4 +298,6 @@ impl Partition {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

@@ -5,11 +5,13 @@ use crate::ids::{Offset, ProducerEpoch};
 use crate::partition::{BatchSummary, add_to_sequence};
 
 /// One idempotent producer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// It is copied before every batch, so that the batch can be undone; therefore it owns no memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ProducerEntry {
     pub(super) epoch: ProducerEpoch,
-    /// The last batches of this epoch, oldest first. At most [`BATCHES_KEPT`].
-    pub(super) batches: Vec<KeptBatch>,
+    /// The last batches of this epoch.
+    pub(super) batches: KeptBatches,
     /// When the leader last heard of the producer.
     pub(super) last_seen_ms: i64,
     /// The timestamp of the last batch, for the snapshot.
@@ -30,6 +32,49 @@ pub(super) struct KeptBatch {
     pub(super) timestamp: i64,
 }
 
+/// At most [`BATCHES_KEPT`] batches, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptBatches {
+    batches: [KeptBatch; BATCHES_KEPT],
+    /// Invariant: at most `BATCHES_KEPT`; what lies beyond has no meaning.
+    len: usize,
+}
+
+impl KeptBatches {
+    pub(super) const EMPTY: Self = Self {
+        batches: [KeptBatch::NONE; BATCHES_KEPT],
+        len: 0,
+    };
+
+    /// Adds the newest; the oldest gives way.
+    pub(super) fn push(&mut self, batch: KeptBatch) {
+        if self.len == BATCHES_KEPT {
+            self.batches.rotate_left(1);
+            self.len -= 1;
+        }
+        if let Some(slot) = self.batches.get_mut(self.len) {
+            *slot = batch;
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[KeptBatch] {
+        self.batches.get(..self.len).unwrap_or_default()
+    }
+
+    pub(super) fn last(&self) -> Option<&KeptBatch> {
+        self.as_slice().last()
+    }
+}
+
+impl PartialEq for KeptBatches {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for KeptBatches {}
+
 /// Where a batch lies in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppendedBatch {
@@ -45,7 +90,7 @@ impl ProducerEntry {
     pub(super) const fn new(epoch: ProducerEpoch) -> Self {
         Self {
             epoch,
-            batches: Vec::new(),
+            batches: KeptBatches::EMPTY,
             last_seen_ms: 0,
             last_timestamp: -1,
             coordinator_epoch: -1,
@@ -56,7 +101,7 @@ impl ProducerEntry {
     pub(super) fn record(&mut self, batch: &BatchSummary, now_ms: i64) {
         if batch.producer_epoch != self.epoch {
             self.epoch = batch.producer_epoch;
-            self.batches.clear();
+            self.batches = KeptBatches::EMPTY;
         }
         self.last_seen_ms = now_ms;
         self.last_timestamp = batch.max_timestamp;
@@ -66,9 +111,6 @@ impl ProducerEntry {
         }
         if batch.transactional {
             self.transaction_start.get_or_insert(batch.base_offset);
-        }
-        if self.batches.len() >= BATCHES_KEPT {
-            self.batches.remove(0);
         }
         self.batches.push(KeptBatch {
             last_sequence: batch.last_sequence(),
@@ -83,7 +125,7 @@ impl ProducerEntry {
         if batch.producer_epoch != self.epoch {
             return None;
         }
-        let kept = self.batches.iter().find(|kept| {
+        let kept = self.batches.as_slice().iter().find(|kept| {
             kept.first_sequence() == batch.base_sequence
                 && kept.last_sequence == batch.last_sequence()
         })?;
@@ -106,6 +148,13 @@ impl ProducerEntry {
 }
 
 impl KeptBatch {
+    const NONE: Self = Self {
+        last_sequence: NO_SEQUENCE,
+        last_offset: Offset(-1),
+        offset_delta: 0,
+        timestamp: -1,
+    };
+
     const fn first_sequence(&self) -> i32 {
         add_to_sequence(self.last_sequence, self.offset_delta.wrapping_neg())
     }

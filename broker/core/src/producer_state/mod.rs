@@ -141,10 +141,8 @@ impl ProducerStates {
             return None;
         }
         let producer_id = batch.producer_id;
-        let before = self.producers.get(&producer_id).cloned();
-        let mut entry = before
-            .clone()
-            .unwrap_or_else(|| ProducerEntry::new(batch.producer_epoch));
+        let before = self.producers.get(&producer_id).copied();
+        let mut entry = before.unwrap_or_else(|| ProducerEntry::new(batch.producer_epoch));
         entry.record(batch, now_ms);
         self.put(producer_id, Some(entry));
         Some(Undo {
@@ -192,32 +190,19 @@ impl ProducerStates {
     }
 
     fn put(&mut self, producer_id: ProducerId, entry: Option<ProducerEntry>) {
-        let old = match entry {
-            Some(entry) => {
-                let opened = entry.transaction_start;
-                let old = self.producers.insert(producer_id, entry);
-                self.move_transaction(
-                    producer_id,
-                    old.and_then(|old| old.transaction_start),
-                    opened,
-                );
-                return;
-            }
+        let opened = entry.and_then(|entry| entry.transaction_start);
+        let before = match entry {
+            Some(entry) => self.producers.insert(producer_id, entry),
             None => self.producers.remove(&producer_id),
         };
-        self.move_transaction(producer_id, old.and_then(|old| old.transaction_start), None);
-    }
-
-    fn move_transaction(
-        &mut self,
-        producer_id: ProducerId,
-        from: Option<Offset>,
-        to: Option<Offset>,
-    ) {
-        if let Some(offset) = from {
+        let closed = before.and_then(|entry| entry.transaction_start);
+        if closed == opened {
+            return;
+        }
+        if let Some(offset) = closed {
             self.open_transactions.remove(&offset);
         }
-        if let Some(offset) = to {
+        if let Some(offset) = opened {
             self.open_transactions.insert(offset, producer_id);
         }
     }

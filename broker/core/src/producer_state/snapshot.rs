@@ -8,7 +8,7 @@ use moldau_protocol::records::producer_snapshot::{
     ProducerEntry as SnapshotEntry, ProducerSnapshot,
 };
 
-use super::entry::{KeptBatch, ProducerEntry};
+use super::entry::{KeptBatch, KeptBatches, ProducerEntry};
 use super::{NO_SEQUENCE, ProducerStates};
 use crate::ids::{Offset, ProducerEpoch, ProducerId};
 
@@ -63,13 +63,13 @@ fn producer_entry(entry: &SnapshotEntry, now_ms: i64) -> ProducerEntry {
         offset_delta: entry.offset_delta,
         timestamp: entry.timestamp,
     };
+    let mut batches = KeptBatches::EMPTY;
+    if entry.last_sequence >= 0 {
+        batches.push(last);
+    }
     ProducerEntry {
         epoch: ProducerEpoch(entry.epoch),
-        batches: if entry.last_sequence >= 0 {
-            vec![last]
-        } else {
-            Vec::new()
-        },
+        batches,
         last_seen_ms: now_ms,
         last_timestamp: entry.timestamp,
         coordinator_epoch: entry.coordinator_epoch,
