@@ -1,5 +1,7 @@
 //! What can go wrong in a streams application.
 
+use moldau_client::ClientError;
+
 use super::task_id::TaskId;
 
 /// What went wrong. Each text names the object and says what to do.
@@ -105,6 +107,14 @@ pub enum StreamsError {
         /// What happened.
         reason: String,
     },
+    /// The cluster refused something or could not be reached.
+    #[error("cannot {action}: {error}")]
+    Client {
+        /// What was attempted, with its object.
+        action: String,
+        /// The client's error.
+        error: ClientError,
+    },
     /// The group gave this member only a part of a task's inputs.
     #[error(
         "task {task} needs all of {needed}, but this member was assigned only {assigned}\n  hint: all members of group \"{group}\" must run the same version of the application"
@@ -122,6 +132,13 @@ pub enum StreamsError {
 }
 
 impl StreamsError {
+    pub(crate) fn client(action: impl Into<String>, error: ClientError) -> Self {
+        Self::Client {
+            action: action.into(),
+            error,
+        }
+    }
+
     /// What kind of error it is, in one word; a dead-letter record carries it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -136,6 +153,7 @@ impl StreamsError {
             Self::Operator { .. } => "Operator",
             Self::Panic { .. } => "Panic",
             Self::Store { .. } => "Store",
+            Self::Client { .. } => "Client",
             Self::Assignment { .. } => "Assignment",
         }
     }

@@ -2,16 +2,19 @@
 //!
 //! An [`Application`] is a list of [`SubTopology`]s. Each has source topics, stores and a factory
 //! of [`TaskProgram`]s; the runtime makes one task per sub-topology and partition, and a program
-//! sees nothing but runs of [`Record`]s and its [`TaskContext`]. [`LocalDriver`] runs the tasks in memory,
-//! with a virtual clock.
+//! sees nothing but runs of [`Record`]s and its [`TaskContext`]. [`Streams::start`] runs an
+//! application against a cluster, [`LocalDriver`] the very same tasks in memory, with a virtual
+//! clock.
 
 mod application;
 mod cache_budget;
+mod cluster;
 mod config;
 mod context;
 mod error;
 mod internal_topic;
 mod local;
+mod metrics;
 mod offset_metadata;
 mod partition_group;
 mod plan;
@@ -23,11 +26,13 @@ mod task_id;
 
 pub use application::{Application, CoPartition, SourceRole, SourceTopic, StartAt, SubTopology};
 pub use cache_budget::CacheBudget;
+pub use cluster::{Streams, StreamsHandle};
 pub use config::StreamsConfig;
 pub use context::TaskContext;
 pub use error::StreamsError;
 pub use internal_topic::{InternalTopic, PartitionCount};
 pub use local::{CommitMode, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord};
+pub use metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState};
 pub use program::{ProgramFactory, TaskProgram};
 pub use record::{OutputRecord, Record};
 pub use store::{

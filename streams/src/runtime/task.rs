@@ -26,8 +26,8 @@ pub(crate) struct Task {
     program: Box<dyn TaskProgram>,
     state: TaskState,
     records_in: u64,
-    /// Whether anything was consumed since the last commit.
-    commit_needed: bool,
+    /// Records processed, by input.
+    input_counts: Vec<u64>,
 }
 
 /// An offset to commit, with the metadata that goes with it.
@@ -58,6 +58,7 @@ impl Task {
         let sources = inputs.iter().map(|input| input.source);
         Ok(Self {
             group: PartitionGroup::new(sources, settings.max_task_idle_ms),
+            input_counts: vec![0; inputs.len()],
             inputs,
             program,
             state: TaskState {
@@ -72,7 +73,6 @@ impl Task {
                 records_dropped: 0,
             },
             records_in: 0,
-            commit_needed: false,
         })
     }
 
@@ -104,12 +104,12 @@ impl Task {
         self.records_in
     }
 
-    pub(crate) const fn commit_requested(&self) -> bool {
-        self.state.commit_requested
+    pub(crate) fn input_counts(&self) -> &[u64] {
+        &self.input_counts
     }
 
-    pub(crate) const fn commit_needed(&self) -> bool {
-        self.commit_needed
+    pub(crate) const fn commit_requested(&self) -> bool {
+        self.state.commit_requested
     }
 
     /// Takes over what the metadata of the committed offset says about an input.
@@ -130,7 +130,6 @@ impl Task {
         let before = records.len();
         records.retain(|record| record.timestamp >= 0);
         self.state.records_dropped += (before - records.len()) as u64;
-        self.commit_needed |= records.is_empty();
         self.group.add(input, records, end_offset);
     }
 
@@ -164,7 +163,7 @@ impl Task {
         self.state.stream_time = self.state.stream_time.max(latest.unwrap_or(-1));
         self.group.consume(run);
         self.records_in += run.length as u64;
-        self.commit_needed = true;
+        self.input_counts[run.queue] += run.length as u64;
         Ok(run.length)
     }
 
@@ -222,7 +221,6 @@ impl Task {
 
     /// Second half of a commit, after outputs and offsets are safe.
     pub(crate) const fn committed(&mut self) {
-        self.commit_needed = false;
         self.state.commit_requested = false;
     }
 

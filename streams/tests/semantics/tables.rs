@@ -94,9 +94,7 @@ fn a_filter_forwards_a_tombstone_for_each_refused_update() {
 fn map_values_forwards_tombstones_without_calling_the_closure() {
     let driver = driver(|builder| {
         let exclaimed = builder.table(&T).map_values(|value| format!("{value}!"));
-        exclaimed
-            .to_stream()
-            .to(&Topic::<Str, String>::new("o"));
+        exclaimed.to_stream().to(&Topic::<Str, String>::new("o"));
     });
     send(
         &driver,
@@ -124,5 +122,4 @@ fn tombstones_leave_a_table_as_none_and_present_takes_them_out() {
     assert_eq!(texts(&driver, "o"), ["a=1@1", "b=2@3"]);
 }
 
-const T_OUT: Topic<Str, Str> =
-    Topic::new("o");
+const T_OUT: Topic<Str, Str> = Topic::new("o");

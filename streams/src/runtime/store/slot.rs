@@ -11,6 +11,8 @@ use crate::runtime::error::StreamsError;
 pub(crate) struct StoreSlot {
     spec: StoreSpec,
     engine: Engine,
+    /// Offset of the first changelog record that is not in the store, where it is known.
+    changelog_position: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,16 @@ impl StoreSlot {
         Self {
             spec: spec.clone(),
             engine,
+            changelog_position: None,
         }
+    }
+
+    pub(crate) const fn changelog_position(&self) -> Option<i64> {
+        self.changelog_position
+    }
+
+    pub(crate) const fn set_changelog_position(&mut self, offset: i64) {
+        self.changelog_position = Some(offset);
     }
 
     pub(crate) fn name(&self) -> &str {

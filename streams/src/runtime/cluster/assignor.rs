@@ -1,0 +1,247 @@
+//! Which member of the group runs which tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use moldau_client::consumer::{Assignor, GroupSubscriptions, MemberAssignment, MemberSubscription};
+use moldau_client::{ClientError, KString, TopicPartition};
+
+use crate::runtime::plan::Plan;
+use crate::runtime::task_id::TaskId;
+
+/// Hands out whole tasks: all partitions that a task reads go to one member.
+///
+/// A member keeps what it had as long as the shares stay even; the rest goes to whoever has
+/// least. So a new or a lost member moves as few stores as possible.
+pub(super) struct TaskAssignor {
+    pub(super) plan: Arc<Plan>,
+}
+
+impl Assignor for TaskAssignor {
+    fn name(&self) -> &str {
+        "moldau-streams"
+    }
+
+    fn assign(
+        &self,
+        group: &GroupSubscriptions,
+    ) -> Result<BTreeMap<KString, MemberAssignment>, ClientError> {
+        self.check_partition_counts(&group.partition_counts)?;
+        let mut members: Vec<_> = group.members.iter().collect();
+        members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+        if members.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut shares = vec![Share::default(); members.len()];
+        let quota = self.plan.tasks.len().div_ceil(members.len());
+        let mut left = Vec::new();
+        for task in self.plan.tasks.keys() {
+            let owner = members.iter().position(|member| self.owns(member, *task));
+            match owner {
+                Some(owner) if shares[owner].tasks.len() < quota => shares[owner].add(*task),
+                _ => left.push(*task),
+            }
+        }
+        for task in left {
+            let least = (0..shares.len()).min_by_key(|index| shares[*index].load(task));
+            if let Some(least) = least {
+                shares[least].add(task);
+            }
+        }
+        even_out(&mut shares);
+        let assignment = |share: Share| MemberAssignment {
+            partitions: share
+                .tasks
+                .iter()
+                .flat_map(|task| self.partitions(*task))
+                .collect(),
+            user_data: None,
+        };
+        let ids = members.iter().map(|member| member.member_id.clone());
+        Ok(ids.zip(shares.into_iter().map(assignment)).collect())
+    }
+}
+
+/// The tasks of one member.
+#[derive(Clone, Debug, Default)]
+struct Share {
+    tasks: Vec<TaskId>,
+}
+
+impl Share {
+    fn add(&mut self, task: TaskId) {
+        self.tasks.push(task);
+    }
+
+    /// All tasks first, then those of the same sub-topology, which are about equally heavy.
+    fn load(&self, task: TaskId) -> (usize, usize) {
+        let same = |other: &&TaskId| other.sub_topology == task.sub_topology;
+        (self.tasks.len(), self.tasks.iter().filter(same).count())
+    }
+}
+
+/// Moves tasks until no member has two more than another.
+fn even_out(shares: &mut [Share]) {
+    loop {
+        let size = |index: &usize| shares[*index].tasks.len();
+        let most = (0..shares.len()).max_by_key(size);
+        let least = (0..shares.len()).min_by_key(size);
+        let (Some(most), Some(least)) = (most, least) else {
+            return;
+        };
+        if shares[most].tasks.len() <= shares[least].tasks.len() + 1 {
+            return;
+        }
+        if let Some(task) = shares[most].tasks.pop() {
+            shares[least].add(task);
+        }
+    }
+}
+
+impl TaskAssignor {
+    fn partitions(&self, task: TaskId) -> impl Iterator<Item = TopicPartition> {
+        let inputs = self.plan.tasks.get(&task).into_iter().flatten();
+        inputs.map(|input| TopicPartition::new(&input.topic, input.partition))
+    }
+
+    fn owns(&self, member: &MemberSubscription, task: TaskId) -> bool {
+        let owned = &member.owned_partitions;
+        !owned.is_empty()
+            && self
+                .partitions(task)
+                .all(|partition| owned.contains(&partition))
+    }
+
+    /// Partitions that were added after the start would be read by nobody.
+    fn check_partition_counts(&self, counts: &BTreeMap<KString, i32>) -> Result<(), ClientError> {
+        for (topic, count) in counts {
+            let inputs = self.plan.tasks.values().flatten();
+            let planned = inputs.filter(|input| *input.topic == **topic).count();
+            if planned > 0 && usize::try_from(*count).is_ok_and(|count| count > planned) {
+                return Err(ClientError::Config {
+                    setting: "partitions",
+                    reason: format!(
+                        "topic \"{topic}\" has {count} partitions now, but had {planned} when the application started; restart all of its members"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::plan::TaskInput;
+    use crate::runtime::task_id::SourceIndex;
+
+    /// Two sub-topologies, with two topics and one topic, of three partitions each.
+    fn assignor() -> TaskAssignor {
+        let mut tasks = BTreeMap::new();
+        for partition in 0..3 {
+            let input = |source: usize, topic: &str| TaskInput {
+                source: SourceIndex(source),
+                topic: topic.to_owned(),
+                partition,
+            };
+            let id = |sub_topology| TaskId {
+                sub_topology,
+                partition,
+            };
+            tasks.insert(id(0), vec![input(0, "a"), input(1, "b")]);
+            tasks.insert(id(1), vec![input(0, "r")]);
+        }
+        TaskAssignor {
+            plan: Arc::new(Plan {
+                tasks,
+                internal_topics: Vec::new(),
+            }),
+        }
+    }
+
+    fn member(id: &'static str, owned: &[(&str, i32)]) -> MemberSubscription {
+        let owned = owned
+            .iter()
+            .map(|(topic, partition)| TopicPartition::new(topic, *partition));
+        MemberSubscription {
+            member_id: id.into(),
+            owned_partitions: owned.collect(),
+            ..MemberSubscription::default()
+        }
+    }
+
+    fn assign(members: Vec<MemberSubscription>) -> Vec<Vec<String>> {
+        let group = GroupSubscriptions {
+            members,
+            partition_counts: BTreeMap::new(),
+        };
+        let assignments = assignor().assign(&group).expect("an assignment");
+        let names = |assignment: MemberAssignment| {
+            assignment
+                .partitions
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        assignments.into_values().map(names).collect()
+    }
+
+    #[test]
+    fn partitions_of_one_task_stay_together_and_shares_are_even() {
+        let shares = assign(vec![member("m1", &[]), member("m2", &[])]);
+        assert_eq!(
+            shares,
+            [
+                ["a-0", "b-0", "a-2", "b-2", "r-1"],
+                ["a-1", "b-1", "r-0", "r-2", ""]
+            ]
+            .map(|share| share
+                .into_iter()
+                .filter(|name| !name.is_empty())
+                .collect::<Vec<_>>())
+        );
+    }
+
+    #[test]
+    fn members_keep_what_they_had() {
+        let first = member("m1", &[("a", 1), ("b", 1), ("r", 0), ("r", 2)]);
+        let second = member("m2", &[]);
+        let shares = assign(vec![first, second]);
+        assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
+        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
+    }
+
+    #[test]
+    fn a_new_member_takes_over_from_one_that_had_all() {
+        let all = [
+            ("a", 0),
+            ("b", 0),
+            ("a", 1),
+            ("b", 1),
+            ("a", 2),
+            ("b", 2),
+            ("r", 0),
+            ("r", 1),
+            ("r", 2),
+        ];
+        let shares = assign(vec![member("m1", &all), member("m2", &[])]);
+        assert_eq!(shares[0], ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]);
+        assert_eq!(shares[1], ["r-0", "r-1", "r-2"]);
+    }
+
+    #[test]
+    fn partitions_added_after_the_start_are_an_error_that_names_the_topic() {
+        let group = GroupSubscriptions {
+            members: vec![member("m1", &[])],
+            partition_counts: BTreeMap::from([("a".into(), 4)]),
+        };
+        let error = assignor().assign(&group).expect_err("a new partition");
+        assert!(
+            error
+                .to_string()
+                .contains("topic \"a\" has 4 partitions now, but had 3"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! Reading stores back from their changelogs, off the stream threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use moldau_client::admin::OffsetSpec;
+use moldau_client::{Client, ConsumerConfig, OffsetReset, TopicPartition};
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::runtime::error::StreamsError;
+use crate::runtime::store::StoreSlot;
+
+/// The stores of one task on their way back from the changelogs.
+#[derive(Debug)]
+pub(super) struct Restore {
+    pub(super) progress: Arc<Progress>,
+    done: oneshot::Receiver<Result<Vec<StoreSlot>, StreamsError>>,
+}
+
+/// How far a restore is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) restored: AtomicU64,
+    pub(super) to_restore: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl Restore {
+    /// Begins to restore stores from where each of them is to the end of its changelog.
+    pub(super) fn start(
+        client: Client,
+        partition: i32,
+        stores: Vec<StoreSlot>,
+        permits: Arc<Semaphore>,
+    ) -> Self {
+        let progress = Arc::new(Progress::default());
+        let (sender, done) = oneshot::channel();
+        let shared = Arc::clone(&progress);
+        // Inserting millions of entries would hold up a worker of the runtime.
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let result = runtime.block_on(async {
+                let _permit = permits.acquire().await;
+                restore(&client, partition, stores, &shared).await
+            });
+            // A thread that has given the task up meanwhile does not listen any more.
+            let _ = sender.send(result);
+        });
+        Self { progress, done }
+    }
+
+    /// The stores, once they are restored.
+    pub(super) fn poll(&mut self) -> Option<Result<Vec<StoreSlot>, StreamsError>> {
+        match self.done.try_recv() {
+            Ok(result) => Some(result),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(StreamsError::topology(
+                "restore ended without a result; the process is shutting down",
+            ))),
+        }
+    }
+}
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        self.progress.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
+async fn restore(
+    client: &Client,
+    partition: i32,
+    mut stores: Vec<StoreSlot>,
+    progress: &Progress,
+) -> Result<Vec<StoreSlot>, StreamsError> {
+    let topics: Vec<_> = stores
+        .iter()
+        .map(|store| store.changelog_topic().map(str::to_owned))
+        .collect();
+    let partitions: Vec<_> = topics
+        .iter()
+        .flatten()
+        .map(|topic| TopicPartition::new(topic, partition))
+        .collect();
+    let ends = end_offsets(client, &partitions).await?;
+    let starts = list(client, &partitions, OffsetSpec::Earliest).await?;
+    let mut jobs = Vec::new();
+    for (index, topic) in topics.iter().enumerate() {
+        let Some(topic) = topic else { continue };
+        let name = TopicPartition::new(topic, partition);
+        let start = starts.get(&name).copied().unwrap_or(0);
+        let from = stores[index].changelog_position().unwrap_or(0).max(start);
+        let end = ends.get(&name).copied().unwrap_or(0);
+        if from < end {
+            let count = u64::try_from(end - from).unwrap_or(0);
+            progress.to_restore.fetch_add(count, Ordering::Relaxed);
+            jobs.push(Job {
+                name,
+                index,
+                from,
+                end,
+            });
+        }
+        stores[index].set_changelog_position(end);
+    }
+    if !jobs.is_empty() {
+        read(client, &mut stores, &jobs, progress).await?;
+    }
+    Ok(stores)
+}
+
+/// One changelog to read: up to, not including, `end`.
+struct Job {
+    name: TopicPartition,
+    index: usize,
+    from: i64,
+    end: i64,
+}
+
+async fn read(
+    client: &Client,
+    stores: &mut [StoreSlot],
+    jobs: &[Job],
+    progress: &Progress,
+) -> Result<(), StreamsError> {
+    let mut consumer = client.consumer(ConsumerConfig {
+        auto_offset_reset: OffsetReset::Earliest,
+        ..ConsumerConfig::default()
+    });
+    consumer.assign(jobs.iter().map(|job| job.name.clone()).collect());
+    for job in jobs {
+        let sought = consumer.seek(&job.name, job.from);
+        sought.map_err(|error| failed(&job.name, error))?;
+    }
+    let mut left: Vec<_> = jobs.iter().collect();
+    while !left.is_empty() && !progress.cancelled.load(Ordering::Relaxed) {
+        let poll = match consumer.poll(POLL).await {
+            Ok(poll) => poll,
+            Err(error) if error.is_retriable() => continue,
+            Err(error) => return Err(failed(&left[0].name, error)),
+        };
+        for fetched in &poll.batches {
+            let Some(job) = jobs.iter().find(|job| job.name == fetched.topic_partition) else {
+                continue;
+            };
+            let records = fetched
+                .records()
+                .map_err(|error| broken(&job.name, &error))?;
+            for record in records {
+                let record = record.map_err(|error| broken(&job.name, &error))?;
+                if record.offset < job.end {
+                    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+                    stores[job.index].restore(key, value, record.timestamp)?;
+                }
+            }
+        }
+        left.retain(|job| {
+            consumer
+                .position(&job.name)
+                .is_none_or(|position| position < job.end)
+        });
+        let position = |job: &Job| {
+            consumer
+                .position(&job.name)
+                .unwrap_or(job.from)
+                .min(job.end)
+        };
+        let restored: i64 = jobs.iter().map(|job| position(job) - job.from).sum();
+        progress
+            .restored
+            .store(u64::try_from(restored).unwrap_or(0), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// End offsets of changelog partitions.
+pub(super) async fn end_offsets(
+    client: &Client,
+    partitions: &[TopicPartition],
+) -> Result<std::collections::BTreeMap<TopicPartition, i64>, StreamsError> {
+    list(client, partitions, OffsetSpec::Latest).await
+}
+
+async fn list(
+    client: &Client,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+) -> Result<std::collections::BTreeMap<TopicPartition, i64>, StreamsError> {
+    if partitions.is_empty() {
+        return Ok(std::collections::BTreeMap::new());
+    }
+    let wanted: Vec<_> = partitions.iter().map(|name| (name.clone(), spec)).collect();
+    let listed = client.admin().list_offsets(&wanted).await;
+    let listed =
+        listed.map_err(|error| StreamsError::client("look up changelog offsets", error))?;
+    Ok(listed
+        .into_iter()
+        .map(|(name, listed)| (name, listed.offset))
+        .collect())
+}
+
+fn failed(name: &TopicPartition, error: moldau_client::ClientError) -> StreamsError {
+    StreamsError::client(format!("read changelog {name}"), error)
+}
+
+fn broken(name: &TopicPartition, error: &moldau_protocol::batch::BatchError) -> StreamsError {
+    StreamsError::Store {
+        store: name.topic.to_string(),
+        reason: format!("a batch of changelog {name} cannot be read: {error}"),
+    }
+}
+
+const POLL: Duration = Duration::from_millis(200);

@@ -1,0 +1,97 @@
+//! What must be there before the threads start: source topics and internal topics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use moldau_client::Client;
+use moldau_client::admin::NewTopic;
+use tokio::time::Instant;
+
+use crate::runtime::application::Application;
+use crate::runtime::config::StreamsConfig;
+use crate::runtime::error::StreamsError;
+use crate::runtime::internal_topic::InternalTopic;
+use crate::runtime::plan::{Plan, external_topics};
+
+/// Waits for the source topics, works out the tasks and creates the internal topics.
+pub(super) async fn prepare(
+    client: &Client,
+    application: &Application,
+    config: &StreamsConfig,
+) -> Result<Plan, StreamsError> {
+    let deadline = Instant::now() + Duration::from_millis(config.missing_topic_timeout_ms);
+    let mut counts = BTreeMap::new();
+    for topic in external_topics(application) {
+        let count = wait_for_topic(client, &topic, deadline).await?;
+        counts.insert(topic, count);
+    }
+    let plan = Plan::resolve(application, &counts)?;
+    for (topic, partitions) in &plan.internal_topics {
+        ensure_internal_topic(client, topic, *partitions, config.replication_factor).await?;
+    }
+    Ok(plan)
+}
+
+async fn wait_for_topic(
+    client: &Client,
+    topic: &str,
+    deadline: Instant,
+) -> Result<i32, StreamsError> {
+    let mut said = false;
+    loop {
+        let action = || format!("look up source topic \"{topic}\"");
+        let count = client.partition_count(topic).await;
+        if let Some(count) = count.map_err(|error| StreamsError::client(action(), error))? {
+            return Ok(count);
+        }
+        if Instant::now() >= deadline {
+            return Err(StreamsError::MissingTopic {
+                topic: topic.to_owned(),
+            });
+        }
+        if !said {
+            tracing::warn!(topic, "source topic does not exist yet, waiting for it");
+            said = true;
+        }
+        tokio::time::sleep(MISSING_TOPIC_RETRY.min(deadline - Instant::now())).await;
+    }
+}
+
+async fn ensure_internal_topic(
+    client: &Client,
+    topic: &InternalTopic,
+    partitions: i32,
+    replication_factor: i16,
+) -> Result<(), StreamsError> {
+    let action = || format!("create internal topic \"{}\"", topic.name);
+    let mut new = NewTopic::new(topic.name.clone(), partitions);
+    new.replication_factor = replication_factor;
+    new.configs.clone_from(&topic.configs);
+    let ensured = client.admin().ensure_topic(new).await;
+    ensured.map_err(|error| StreamsError::client(action(), error))?;
+    let deadline = Instant::now() + METADATA_LIMIT;
+    loop {
+        let count = client.partition_count(&topic.name).await;
+        match count.map_err(|error| StreamsError::client(action(), error))? {
+            Some(count) if count == partitions => return Ok(()),
+            Some(count) => {
+                return Err(StreamsError::InternalTopic {
+                    topic: topic.name.clone(),
+                    reason: format!("it has {count} partitions, but {partitions} are needed"),
+                });
+            }
+            // Created a moment ago; not every broker knows it yet.
+            None if Instant::now() < deadline => tokio::time::sleep(METADATA_RETRY).await,
+            None => {
+                return Err(StreamsError::InternalTopic {
+                    topic: topic.name.clone(),
+                    reason: "it was created, but brokers do not show it".to_owned(),
+                });
+            }
+        }
+    }
+}
+
+const MISSING_TOPIC_RETRY: Duration = Duration::from_millis(500);
+const METADATA_RETRY: Duration = Duration::from_millis(50);
+const METADATA_LIMIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,214 @@
+//! What the threads of an application and its handle share: state, first error, figures.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::runtime::error::StreamsError;
+use crate::runtime::metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMetrics};
+
+/// What the threads of an application and its handle share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: watch::Sender<StreamsState>,
+    closing: watch::Sender<bool>,
+    error: Mutex<Option<StreamsError>>,
+    threads: Mutex<Vec<ThreadReport>>,
+}
+
+/// What a thread says about itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ThreadReport {
+    pub(super) phase: Phase,
+    pub(super) records_in: u64,
+    pub(super) records_out: u64,
+    pub(super) records_dropped: u64,
+    pub(super) records_in_rate: f64,
+    pub(super) records_out_rate: f64,
+    pub(super) inputs: BTreeMap<String, InputReport>,
+    pub(super) tasks: Vec<TaskMetrics>,
+}
+
+/// Figures of one source topic in one thread.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InputReport {
+    pub(super) records_in: u64,
+    pub(super) rate: f64,
+    /// `None` while it is not known for one of the partitions.
+    pub(super) lag: Option<i64>,
+}
+
+/// What a thread is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    #[default]
+    Rebalancing,
+    Running,
+    Closed,
+}
+
+impl Shared {
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            state: watch::Sender::new(StreamsState::Rebalancing),
+            closing: watch::Sender::new(false),
+            error: Mutex::new(None),
+            threads: Mutex::new(vec![ThreadReport::default(); threads]),
+        }
+    }
+
+    pub(super) fn state(&self) -> StreamsState {
+        *self.state.borrow()
+    }
+
+    pub(super) fn watch_state(&self) -> watch::Receiver<StreamsState> {
+        self.state.subscribe()
+    }
+
+    pub(super) fn watch_closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Asks all threads to commit and end.
+    pub(super) fn close(&self) {
+        self.closing.send_replace(true);
+        self.update_state();
+    }
+
+    pub(super) fn error(&self) -> Option<StreamsError> {
+        lock(&self.error).clone()
+    }
+
+    /// Keeps the first error and ends all threads.
+    pub(super) fn fail(&self, error: StreamsError) {
+        tracing::error!(%error, "streams application failed");
+        lock(&self.error).get_or_insert(error);
+        self.close();
+    }
+
+    pub(super) fn report(&self, thread: usize, report: ThreadReport) {
+        if let Some(place) = lock(&self.threads).get_mut(thread) {
+            *place = report;
+        }
+        self.update_state();
+    }
+
+    pub(super) fn ended(&self, thread: usize) {
+        if let Some(report) = lock(&self.threads).get_mut(thread) {
+            report.phase = Phase::Closed;
+            report.tasks.clear();
+        }
+        self.update_state();
+    }
+
+    pub(super) fn metrics(&self) -> StreamsMetrics {
+        let threads = lock(&self.threads);
+        let sum = |part: fn(&ThreadReport) -> u64| threads.iter().map(part).sum();
+        let rate = |part: fn(&ThreadReport) -> f64| threads.iter().map(part).sum();
+        let inputs = inputs(&threads);
+        let lags = inputs.iter().map(|input| input.lag);
+        let mut tasks: Vec<_> = threads
+            .iter()
+            .flat_map(|thread| thread.tasks.clone())
+            .collect();
+        tasks.sort_by_key(|task| task.id);
+        StreamsMetrics {
+            state: self.state(),
+            records_in: sum(|thread| thread.records_in),
+            records_out: sum(|thread| thread.records_out),
+            records_dropped: sum(|thread| thread.records_dropped),
+            records_in_rate: rate(|thread| thread.records_in_rate),
+            records_out_rate: rate(|thread| thread.records_out_rate),
+            lag: lags.sum(),
+            inputs,
+            tasks,
+        }
+    }
+
+    fn update_state(&self) {
+        let phases: Vec<_> = lock(&self.threads)
+            .iter()
+            .map(|thread| thread.phase)
+            .collect();
+        let all = |wanted: Phase| phases.iter().all(|phase| *phase == wanted);
+        let state = if lock(&self.error).is_some() {
+            StreamsState::Failed
+        } else if all(Phase::Closed) {
+            StreamsState::Closed
+        } else if self.is_closing() {
+            StreamsState::Closing
+        } else if all(Phase::Running) {
+            StreamsState::Running
+        } else {
+            StreamsState::Rebalancing
+        };
+        self.state
+            .send_if_modified(|before| std::mem::replace(before, state) != state);
+    }
+}
+
+/// Adds up the threads' figures by topic.
+fn inputs(threads: &[ThreadReport]) -> Vec<InputMetrics> {
+    let mut topics: BTreeMap<&str, InputReport> = BTreeMap::new();
+    for (topic, input) in threads.iter().flat_map(|thread| &thread.inputs) {
+        match topics.get_mut(topic.as_str()) {
+            Some(sum) => {
+                sum.records_in += input.records_in;
+                sum.rate += input.rate;
+                sum.lag = sum.lag.zip(input.lag).map(|(one, other)| one + other);
+            }
+            None => {
+                topics.insert(topic, input.clone());
+            }
+        }
+    }
+    let metrics = |(topic, sum): (&str, InputReport)| InputMetrics {
+        topic: topic.to_owned(),
+        records_in: sum.records_in,
+        rate: sum.rate,
+        lag: sum.lag,
+    };
+    topics.into_iter().map(metrics).collect()
+}
+
+/// Counts per second, over the last few seconds.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    /// Takes a count that only grows, and gives its rate.
+    pub(super) fn sample(&mut self, now: Instant, count: u64) -> f64 {
+        self.samples.push_back((now, count));
+        while self.samples.len() > 2
+            && self
+                .samples
+                .get(1)
+                .is_some_and(|(at, _)| now - *at >= RATE_WINDOW)
+        {
+            self.samples.pop_front();
+        }
+        let Some((first_at, first)) = self.samples.front() else {
+            return 0.0;
+        };
+        let seconds = (now - *first_at).as_secs_f64();
+        if seconds <= 0.0 {
+            return 0.0;
+        }
+        count.saturating_sub(*first) as f64 / seconds
+    }
+}
+
+/// A thread that panicked while it held a lock has left nothing half done in here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const RATE_WINDOW: Duration = Duration::from_secs(5);

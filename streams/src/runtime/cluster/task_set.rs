@@ -1,0 +1,277 @@
+//! The tasks of one thread, and their way from assignment over restore to work.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use moldau_client::consumer::SeekTo;
+use moldau_client::{Client, Consumer, OffsetAndMetadata, TopicPartition};
+use tokio::sync::Semaphore;
+
+use super::inputs::{Paused, Routes};
+use super::restore::{Restore, end_offsets};
+use crate::runtime::application::{Application, StartAt};
+use crate::runtime::error::StreamsError;
+use crate::runtime::metrics::{TaskMetrics, TaskRunState};
+use crate::runtime::plan::Plan;
+use crate::runtime::store::StoreSlot;
+use crate::runtime::task::{Task, TaskSettings};
+use crate::runtime::task_id::TaskId;
+
+/// The tasks of one thread.
+pub(super) struct TaskSet {
+    application: Arc<Application>,
+    plan: Arc<Plan>,
+    settings: TaskSettings,
+    client: Client,
+    restore_permits: Arc<Semaphore>,
+    pub(super) routes: Routes,
+    pub(super) paused: Paused,
+    tasks: BTreeMap<TaskId, Assigned>,
+    /// Stores of tasks that were revoked and may come back: they only have to be brought up to
+    /// date from where they are.
+    suspended: BTreeMap<TaskId, Vec<StoreSlot>>,
+    /// Figures of tasks that are gone.
+    past: Totals,
+    /// What is committed, so that only changes are.
+    pub(super) committed: BTreeMap<TopicPartition, i64>,
+}
+
+struct Assigned {
+    task: Task,
+    restore: Option<Restore>,
+    restored: u64,
+    to_restore: u64,
+}
+
+/// Figures of several tasks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    /// Records processed, by topic.
+    pub(super) inputs: BTreeMap<String, u64>,
+    pub(super) records_out: u64,
+    pub(super) records_dropped: u64,
+}
+
+impl TaskSet {
+    pub(super) fn new(
+        application: Arc<Application>,
+        plan: Arc<Plan>,
+        settings: TaskSettings,
+        client: Client,
+        restore_permits: Arc<Semaphore>,
+    ) -> Self {
+        Self {
+            routes: Routes::new(&plan),
+            application,
+            plan,
+            settings,
+            client,
+            restore_permits,
+            paused: Paused::default(),
+            tasks: BTreeMap::new(),
+            suspended: BTreeMap::new(),
+            past: Totals::default(),
+            committed: BTreeMap::new(),
+        }
+    }
+
+    /// Makes the tasks of a new assignment. Their inputs begin at what is committed, or where
+    /// the source says, and are paused until the stores are there.
+    pub(super) async fn assign(
+        &mut self,
+        consumer: &mut Consumer,
+        assigned: &[TopicPartition],
+    ) -> Result<(), StreamsError> {
+        let group = &self.application.application_id;
+        let ids = self.routes.tasks(&self.plan, assigned, group)?;
+        self.paused.clear();
+        let committed = self.start_positions(consumer, assigned).await?;
+        let mut suspended = std::mem::take(&mut self.suspended);
+        for id in ids {
+            let parts = &self.application.sub_topologies[id.sub_topology];
+            let inputs = self.plan.tasks.get(&id).cloned().unwrap_or_default();
+            let mut task = Task::new(id, parts, inputs, &self.settings)?;
+            for index in 0..task.inputs().len() {
+                let input = &task.inputs()[index];
+                let name = TopicPartition::new(&input.topic, input.partition);
+                if let Some(committed) = committed.get(&name) {
+                    task.restore_time(index, &committed.metadata);
+                    self.committed.insert(name.clone(), committed.offset);
+                }
+                self.paused.set(consumer, &name, true);
+            }
+            if let Some(stores) = suspended.remove(&id) {
+                *task.stores_mut() = stores;
+            }
+            let stores = std::mem::take(task.stores_mut());
+            let permits = Arc::clone(&self.restore_permits);
+            let restore = Restore::start(self.client.clone(), id.partition, stores, permits);
+            let assigned = Assigned {
+                task,
+                restore: Some(restore),
+                restored: 0,
+                to_restore: 0,
+            };
+            self.tasks.insert(id, assigned);
+        }
+        Ok(())
+    }
+
+    /// Committed offsets; partitions without one are led to where their source starts.
+    async fn start_positions(
+        &self,
+        consumer: &mut Consumer,
+        assigned: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, StreamsError> {
+        let failed = |error| StreamsError::client("look up committed offsets", error);
+        let committed = consumer.committed(assigned).await.map_err(failed)?;
+        for name in assigned.iter().filter(|name| !committed.contains_key(name)) {
+            let Some((id, index)) = self.routes.of(name) else {
+                continue;
+            };
+            let input = self
+                .plan
+                .tasks
+                .get(&id)
+                .and_then(|inputs| inputs.get(index));
+            let source = input.and_then(|input| {
+                let parts = self.application.sub_topologies.get(id.sub_topology)?;
+                parts.sources.get(input.source.0)
+            });
+            let place = match source.map(|source| source.start_at) {
+                Some(StartAt::Latest) => SeekTo::End,
+                Some(StartAt::Earliest) | None => SeekTo::Beginning,
+            };
+            let sought = consumer.seek_to(name, place).await;
+            sought.map_err(|error| {
+                StreamsError::client(format!("find where {name} starts"), error)
+            })?;
+        }
+        Ok(committed)
+    }
+
+    /// Starts the tasks whose stores have come back.
+    pub(super) fn finish_restores(
+        &mut self,
+        consumer: &mut Consumer,
+        wall_clock_ms: i64,
+    ) -> Result<(), StreamsError> {
+        for assigned in self.tasks.values_mut() {
+            let Some(restore) = &mut assigned.restore else {
+                continue;
+            };
+            assigned.restored = restore.progress.restored.load(Ordering::Relaxed);
+            assigned.to_restore = restore.progress.to_restore.load(Ordering::Relaxed);
+            let Some(stores) = restore.poll() else {
+                continue;
+            };
+            *assigned.task.stores_mut() = stores?;
+            assigned.restore = None;
+            assigned.restored = assigned.to_restore;
+            assigned.task.init(wall_clock_ms)?;
+            tracing::info!(task = %assigned.task.id(), records = assigned.restored, "task restored");
+            for input in assigned.task.inputs() {
+                let name = TopicPartition::new(&input.topic, input.partition);
+                self.paused.set(consumer, &name, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tasks that process records.
+    pub(super) fn running(&mut self) -> impl Iterator<Item = &mut Task> {
+        let tasks = self.tasks.values_mut();
+        tasks
+            .filter(|assigned| assigned.restore.is_none())
+            .map(|assigned| &mut assigned.task)
+    }
+
+    pub(super) fn get(&mut self, id: TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(&id).map(|assigned| &mut assigned.task)
+    }
+
+    pub(super) fn is_restoring(&self) -> bool {
+        self.tasks
+            .values()
+            .any(|assigned| assigned.restore.is_some())
+    }
+
+    /// Gives up all tasks after they were committed, and keeps their stores in case they come back.
+    pub(super) async fn suspend(&mut self) -> Result<(), StreamsError> {
+        self.past = self.totals();
+        for (id, mut assigned) in std::mem::take(&mut self.tasks) {
+            if assigned.restore.is_some() {
+                continue;
+            }
+            let stores = std::mem::take(assigned.task.stores_mut());
+            let topics = stores.iter().filter_map(StoreSlot::changelog_topic);
+            let names: Vec<_> = topics
+                .map(|topic| TopicPartition::new(topic, id.partition))
+                .collect();
+            let ends = end_offsets(&self.client, &names).await?;
+            let mut kept = Vec::new();
+            for mut store in stores {
+                if let Some(topic) = store.changelog_topic() {
+                    let end = ends.get(&TopicPartition::new(topic, id.partition)).copied();
+                    store.set_changelog_position(end.unwrap_or(0));
+                }
+                kept.push(store);
+            }
+            self.suspended.insert(id, kept);
+        }
+        self.committed.clear();
+        Ok(())
+    }
+
+    /// Forgets all tasks: they belong to somebody else by now.
+    pub(super) fn lose(&mut self) {
+        self.past = self.totals();
+        self.tasks.clear();
+        self.suspended.clear();
+        self.committed.clear();
+    }
+
+    /// Figures of all tasks that this thread has or had.
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = self.past.clone();
+        for assigned in self.tasks.values() {
+            let state = assigned.task.state();
+            totals.records_out += state.records_out;
+            totals.records_dropped += state.records_dropped;
+            for (input, count) in assigned
+                .task
+                .inputs()
+                .iter()
+                .zip(assigned.task.input_counts())
+            {
+                *totals.inputs.entry(input.topic.clone()).or_default() += count;
+            }
+        }
+        totals
+    }
+
+    pub(super) fn metrics(&self) -> Vec<TaskMetrics> {
+        let metrics = |assigned: &Assigned| {
+            let state = assigned.task.state();
+            let stores = state.stores.iter();
+            TaskMetrics {
+                id: assigned.task.id(),
+                state: match assigned.restore {
+                    Some(_) => TaskRunState::Restoring,
+                    None => TaskRunState::Running,
+                },
+                records_in: assigned.task.records_in(),
+                records_out: state.records_out,
+                records_dropped: state.records_dropped,
+                restored: assigned.restored,
+                to_restore: assigned.to_restore,
+                stream_time: state.stream_time,
+                stores: stores
+                    .map(|s| (s.name().to_owned(), s.approximate_len()))
+                    .collect(),
+            }
+        };
+        self.tasks.values().map(metrics).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! What a running application says about itself.
+
+use super::task_id::TaskId;
+
+/// State of a running application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamsState {
+    /// Joining the group, or restoring stores.
+    Rebalancing,
+    /// All assigned tasks process records.
+    Running,
+    /// Committing for the last time.
+    Closing,
+    /// Closed on request.
+    Closed,
+    /// Stopped by an error; see [`StreamsHandle::error`](super::StreamsHandle::error).
+    Failed,
+}
+
+/// A snapshot of a running application's figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamsMetrics {
+    /// State.
+    pub state: StreamsState,
+    /// Records processed since the start.
+    pub records_in: u64,
+    /// Records written since the start, changelogs not counted.
+    pub records_out: u64,
+    /// Records dropped on purpose since the start: late, without a key, or skipped by policy.
+    pub records_dropped: u64,
+    /// Records processed per second, over the last seconds.
+    pub records_in_rate: f64,
+    /// Records written per second, over the last seconds.
+    pub records_out_rate: f64,
+    /// Records that wait in the inputs; `None` while it is not known.
+    pub lag: Option<i64>,
+    /// The source topics.
+    pub inputs: Vec<InputMetrics>,
+    /// The tasks of this process.
+    pub tasks: Vec<TaskMetrics>,
+}
+
+/// Figures of one source topic, of the partitions that this process reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputMetrics {
+    /// The topic.
+    pub topic: String,
+    /// Records processed since the start.
+    pub records_in: u64,
+    /// Records processed per second, over the last seconds.
+    pub rate: f64,
+    /// Records that wait; `None` while it is not known.
+    pub lag: Option<i64>,
+}
+
+/// Figures of one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskMetrics {
+    /// The task.
+    pub id: TaskId,
+    /// What it does.
+    pub state: TaskRunState,
+    /// Records processed since it was assigned.
+    pub records_in: u64,
+    /// Records written since it was assigned, changelogs not counted.
+    pub records_out: u64,
+    /// Records dropped on purpose since it was assigned.
+    pub records_dropped: u64,
+    /// Changelog records read back.
+    pub restored: u64,
+    /// Changelog records to read back in all.
+    pub to_restore: u64,
+    /// Largest timestamp taken from the inputs, -1 before the first.
+    pub stream_time: i64,
+    /// The stores, and how many entries each has, about.
+    pub stores: Vec<(String, u64)>,
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskRunState {
+    /// Reads its changelogs.
+    Restoring,
+    /// Processes records.
+    Running,
+}
