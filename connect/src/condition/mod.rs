@@ -55,9 +55,9 @@ impl Condition {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Expression {
-    Or(Box<Expression>, Box<Expression>),
-    And(Box<Expression>, Box<Expression>),
-    Not(Box<Expression>),
+    Or(Box<Self>, Box<Self>),
+    And(Box<Self>, Box<Self>),
+    Not(Box<Self>),
     Compare(Operand, Comparison, Operand),
     IsNull(Operand),
     In(Operand, Vec<Literal>),

@@ -61,7 +61,7 @@ pub(crate) struct SinkSpec {
 #[derive(Debug, Clone)]
 pub(crate) enum SinkKind {
     File(FileSinkSpec),
-    Object(ObjectSinkSpec),
+    Object(Box<ObjectSinkSpec>),
 }
 
 /// The key of the records of a source.
@@ -271,10 +271,11 @@ impl SinkSpec {
         let (entry, kinds) = single_kind(reader, &fields, "sink", &SINK_KINDS)?;
         let kind = match entry.key.as_str() {
             "file" => SinkKind::File(FileSinkSpec::read(reader, &entry.value)),
-            "s3" => SinkKind::Object(ObjectSinkSpec::read_s3(reader, &entry.value)),
-            "object_store" => {
-                SinkKind::Object(ObjectSinkSpec::read_object_store(reader, &entry.value))
-            }
+            "s3" => SinkKind::Object(Box::new(ObjectSinkSpec::read_s3(reader, &entry.value))),
+            "object_store" => SinkKind::Object(Box::new(ObjectSinkSpec::read_object_store(
+                reader,
+                &entry.value,
+            ))),
             _ => return unknown_kind(reader, entry, "sink", kinds),
         };
         Some(Self {

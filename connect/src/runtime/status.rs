@@ -129,7 +129,7 @@ impl StatusBoard {
     }
 
     pub(crate) fn read(&self) -> ConnectorStatus {
-        let mut inner = self.lock();
+        let inner = self.lock();
         let (records, bytes) = inner.meter.per_second(Instant::now());
         let mut status = inner.status.clone();
         status.records_per_second = records;

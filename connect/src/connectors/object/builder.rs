@@ -17,7 +17,7 @@ pub(crate) struct ObjectBuilder {
 #[derive(Debug)]
 enum Content {
     Plain(Vec<u8>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 impl ObjectBuilder {
@@ -25,11 +25,11 @@ impl ObjectBuilder {
         let content = match compression {
             ObjectCompression::None => Content::Plain(Vec::new()),
             // No time of creation in the header, so that a repeated upload is the same.
-            ObjectCompression::Gzip => Content::Gzip(
+            ObjectCompression::Gzip => Content::Gzip(Box::new(
                 GzBuilder::new()
                     .mtime(0)
                     .write(Vec::new(), Compression::default()),
-            ),
+            )),
         };
         Self {
             start_offset,

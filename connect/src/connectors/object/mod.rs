@@ -7,7 +7,7 @@ mod spec;
 mod store;
 
 pub(crate) use sink::ObjectSink;
-pub(crate) use spec::{ObjectSinkSpec, StorePlace};
+pub(crate) use spec::ObjectSinkSpec;
 pub(crate) use store::StoreTarget;
 
 #[cfg(test)]
