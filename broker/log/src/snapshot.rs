@@ -192,7 +192,10 @@ impl<S: Storage> LogSnapshot<S> {
             segment_end,
         };
         match self.first_outside(index, known.max(first.end()), bounds) {
-            // An index that leads astray must not make the log unreadable.
+            // An index that leads astray must not make the log unreadable, or show too much of it.
+            Ok((_, next_offset)) if next_offset > up_to => {
+                self.first_outside(index, first.end(), bounds)
+            }
             Err(LogError::Corrupt { .. }) if known > first.end() => {
                 self.first_outside(index, first.end(), bounds)
             }

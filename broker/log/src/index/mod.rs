@@ -92,7 +92,9 @@ impl<S: Storage> OffsetIndex<S> {
         };
         let [a, b, c, d, e, f, g, h] = bytes;
         Ok(OffsetEntry {
-            offset: self.base_offset + i64::from(u32::from_be_bytes([a, b, c, d])),
+            offset: self
+                .base_offset
+                .saturating_add(u32::from_be_bytes([a, b, c, d]).into()),
             position: u64::from(u32::from_be_bytes([e, f, g, h])),
         })
     }
@@ -172,7 +174,7 @@ impl<S: Storage> TimeIndex<S> {
         };
         Ok(TimeEntry {
             timestamp: timestamp.cast_signed(),
-            offset: self.base_offset + i64::from(offset),
+            offset: self.base_offset.saturating_add(offset.into()),
         })
     }
 

@@ -16,7 +16,7 @@ pub(crate) use walk::{BatchAt, BatchWalk, read_exactly};
 use crate::error::{IoContext, LogError};
 use crate::index::{IndexFile, OffsetIndex, TimeEntry, TimeIndex};
 use crate::names::{FileKind, file_name};
-use crate::storage::Storage;
+use crate::storage::{Storage, StorageFile};
 
 /// A run of the log in one file, with its two indexes.
 ///
@@ -210,11 +210,12 @@ impl<S: Storage> Segment<S> {
 
     /// Walks by headers from `position`, where a batch begins, to `end`.
     pub(crate) fn walk(&self, position: u64, end: u64) -> Result<BatchWalk<'_, S::File>, LogError> {
+        let bytes = position..end;
         Ok(BatchWalk::new(
             self.file.get()?,
             self.file.path(),
-            position,
-            end,
+            bytes,
+            self.base_offset,
         ))
     }
 
@@ -226,11 +227,20 @@ impl<S: Storage> Segment<S> {
     ) -> Result<Option<BatchAt>, LogError> {
         let floor = self.usable(self.offset_index.floor_of_offset(offset));
         let position = floor.map_or(0, |entry| entry.position);
-        match self.find_from(position.min(size), offset, size) {
-            // An index that leads astray must not make the log unreadable.
-            Err(LogError::Corrupt { .. }) if position > 0 => self.find_from(0, offset, size),
-            found => found,
+        if position > 0 && position < size {
+            let mut walk = self.walk(position, size)?;
+            // An index that leads astray must not make the log unreadable, or hide a part of it.
+            match walk.next() {
+                Ok(Some(first)) if first.header.base_offset <= offset => {
+                    return find(walk, Some(first), offset);
+                }
+                Ok(_) | Err(LogError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        let mut walk = self.walk(0, size)?;
+        let first = walk.next()?;
+        find(walk, first, offset)
     }
 
     /// What an index says, or nothing if it cannot be read: then the batches are walked instead.
@@ -239,21 +249,6 @@ impl<S: Storage> Segment<S> {
             debug!(file = %self.file.path().display(), %error, "index cannot be read");
             None
         })
-    }
-
-    fn find_from(
-        &self,
-        position: u64,
-        offset: i64,
-        size: u64,
-    ) -> Result<Option<BatchAt>, LogError> {
-        let mut walk = self.walk(position, size)?;
-        while let Some(batch) = walk.next()? {
-            if batch.header.last_offset() >= offset {
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
     }
 
     /// The batch with the largest timestamp of a sealed segment; `None` if it has no batch.
@@ -280,4 +275,19 @@ impl<S: Storage> Segment<S> {
         }
         Ok(largest)
     }
+}
+
+/// The first batch from `candidate` on that ends at or after `offset`.
+fn find<F: StorageFile>(
+    mut walk: BatchWalk<'_, F>,
+    mut candidate: Option<BatchAt>,
+    offset: i64,
+) -> Result<Option<BatchAt>, LogError> {
+    while let Some(batch) = candidate {
+        if batch.header.last_offset() >= offset {
+            return Ok(Some(batch));
+        }
+        candidate = walk.next()?;
+    }
+    Ok(None)
 }

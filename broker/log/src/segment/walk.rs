@@ -1,5 +1,6 @@
 //! Walks from batch to batch through the bytes of a segment.
 
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use bytes::Bytes;
@@ -35,34 +36,31 @@ pub(crate) struct BatchWalk<'a, F> {
     path: &'a Path,
     position: u64,
     end: u64,
-    next_offset: i64,
+    /// The lowest offset that may come, and the highest.
+    offsets: RangeInclusive<i64>,
     checks_crc: bool,
 }
 
 impl<'a, F: StorageFile> BatchWalk<'a, F> {
-    /// Walks by headers alone.
-    pub(crate) fn new(file: &'a F, path: &'a Path, position: u64, end: u64) -> Self {
-        let window = Window::new(file, WALK_WINDOW.min(length(position, end)));
+    /// Walks by headers alone, from a position where a batch begins.
+    pub(crate) fn new(file: &'a F, path: &'a Path, bytes: Range<u64>, base_offset: i64) -> Self {
         Self {
-            window,
+            window: Window::new(file, WALK_WINDOW.min(length(&bytes))),
             path,
-            position,
-            end,
-            next_offset: i64::MIN,
+            position: bytes.start,
+            end: bytes.end,
+            offsets: base_offset..=base_offset.saturating_add(i64::from(i32::MAX)),
             checks_crc: false,
         }
     }
 
-    /// Walks over all bytes and checks them; `first_offset` is the lowest that may come.
-    pub(crate) fn checked(file: &'a F, path: &'a Path, end: u64, first_offset: i64) -> Self {
-        let window = Window::new(file, CHECK_WINDOW.min(length(0, end)));
+    /// Walks over all bytes from the beginning and checks them.
+    pub(crate) fn checked(file: &'a F, path: &'a Path, end: u64, base_offset: i64) -> Self {
+        let window = Window::new(file, CHECK_WINDOW.min(length(&(0..end))));
         Self {
             window,
-            path,
-            position: 0,
-            end,
-            next_offset: first_offset,
             checks_crc: true,
+            ..Self::new(file, path, 0..end, base_offset)
         }
     }
 
@@ -71,7 +69,7 @@ impl<'a, F: StorageFile> BatchWalk<'a, F> {
     /// # Errors
     /// [`LogError::Corrupt`] where no valid batch follows; the walk stays there.
     pub(crate) fn next(&mut self) -> Result<Option<BatchAt>, LogError> {
-        if self.position == self.end {
+        if self.position >= self.end {
             return Ok(None);
         }
         let bytes = self
@@ -89,18 +87,18 @@ impl<'a, F: StorageFile> BatchWalk<'a, F> {
                 header.size_in_bytes()
             )));
         }
-        if header.last_offset_delta < 0 || header.base_offset < self.next_offset {
-            let (from, to) = (header.base_offset, header.last_offset());
+        let (from, to) = (header.base_offset, header.last_offset());
+        if from > to || !self.offsets.contains(&from) || !self.offsets.contains(&to) {
+            let (lowest, highest) = (self.offsets.start(), self.offsets.end());
             return Err(self.corrupt(format!(
-                "a batch has offsets {from} to {to} after {}",
-                self.next_offset
+                "a batch has offsets {from} to {to}, outside {lowest} to {highest}"
             )));
         }
         if self.checks_crc {
             self.check_crc(&batch)?;
         }
         self.position = batch.end();
-        self.next_offset = header.next_offset();
+        self.offsets = header.next_offset()..=*self.offsets.end();
         Ok(Some(batch))
     }
 
@@ -175,8 +173,8 @@ impl<'a, F: StorageFile> Window<'a, F> {
     }
 }
 
-fn length(position: u64, end: u64) -> usize {
-    usize::try_from(end.saturating_sub(position)).unwrap_or(usize::MAX)
+fn length(bytes: &Range<u64>) -> usize {
+    usize::try_from(bytes.end.saturating_sub(bytes.start)).unwrap_or(usize::MAX)
 }
 
 /// Reads bytes that must be there.

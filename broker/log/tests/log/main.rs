@@ -12,6 +12,7 @@ mod directory;
 mod epochs;
 mod failures;
 mod files;
+mod hostile;
 mod reads;
 mod recovery;
 mod retention;
