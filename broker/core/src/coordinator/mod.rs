@@ -155,6 +155,8 @@ pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod offset_tests;
