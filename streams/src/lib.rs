@@ -18,4 +18,7 @@ pub use dsl::{
     Windowed, windowed,
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
-pub use runtime::{CommitMode, LocalConfig, StartAt, StreamsConfig, StreamsError};
+pub use runtime::{
+    CommitMode, LocalConfig, StartAt, StreamsConfig, StreamsError, StreamsHandle, StreamsMetrics,
+    StreamsState,
+};

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use moldau_client::{Client, ClientConfig};
+
 use super::compile::application;
 use super::describe::describe;
 use super::graph::Graph;
 use super::test_driver::TestDriver;
-use crate::runtime::{Application, LocalConfig, StreamsError};
+use crate::runtime::{
+    Application, LocalConfig, Streams, StreamsConfig, StreamsError, StreamsHandle,
+};
 
 /// A finished topology: to describe, to test and to run.
 #[derive(Clone)]
@@ -37,6 +41,49 @@ impl Topology {
         application(&self.graph)
     }
 
+    /// Starts the topology against a cluster; must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Source topics are missing or do not fit together, or the cluster cannot be reached.
+    pub async fn start(
+        &self,
+        client: Client,
+        config: StreamsConfig,
+    ) -> Result<StreamsHandle, StreamsError> {
+        Streams::start(client, self.application(), config).await
+    }
+
+    /// Runs the topology until Ctrl-C, or until it fails. Brings a tokio runtime of its own, so
+    /// it is all that a program's `main` needs; `bootstrap_servers` is `host:port,…`.
+    ///
+    /// # Errors
+    /// The topology could not be started, or failed.
+    pub fn run(&self, bootstrap_servers: &str, config: StreamsConfig) -> Result<(), StreamsError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(NETWORK_THREADS)
+            .enable_all()
+            .build()
+            .map_err(|error| StreamsError::topology(format!("cannot start a runtime: {error}")))?;
+        runtime.block_on(async {
+            let connecting = ClientConfig::new(bootstrap_servers).client_id(self.application_id());
+            let client = Client::connect(connecting).await;
+            let client = client.map_err(|error| StreamsError::Client {
+                action: format!("connect to {bootstrap_servers}"),
+                error,
+            })?;
+            let handle = self.start(client, config).await?;
+            tracing::info!(
+                application_id = self.application_id(),
+                "running, stop with Ctrl-C"
+            );
+            tokio::select! {
+                () = handle.ended() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            handle.close().await
+        })
+    }
+
     /// A driver that runs the topology in memory, with one partition per topic, and commits after
     /// each record.
     ///
@@ -60,3 +107,6 @@ impl std::fmt::Debug for Topology {
         formatter.write_str(&self.describe())
     }
 }
+
+/// Workers for the network; tasks have threads of their own.
+const NETWORK_THREADS: usize = 2;
