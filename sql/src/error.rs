@@ -199,6 +199,26 @@ impl From<DataFusionError> for SqlError {
     }
 }
 
+impl From<moldau_client::ClientError> for SqlError {
+    fn from(error: moldau_client::ClientError) -> Self {
+        let text = error.to_string();
+        match text.split_once("\n  hint: ") {
+            Some((message, hint)) => Self::cluster(message).with_hint(hint),
+            None => Self::cluster(text),
+        }
+    }
+}
+
+impl From<moldau_streams::runtime::StreamsError> for SqlError {
+    fn from(error: moldau_streams::runtime::StreamsError) -> Self {
+        let text = error.to_string();
+        match text.split_once("\n  hint: ") {
+            Some((message, hint)) => Self::cluster(message).with_hint(hint),
+            None => Self::cluster(text),
+        }
+    }
+}
+
 impl From<arrow::error::ArrowError> for SqlError {
     fn from(error: arrow::error::ArrowError) -> Self {
         Self::invalid(first_line(&error.to_string()))

@@ -21,7 +21,6 @@ use crate::error::SqlError;
 use crate::formats::{ColumnBuilder, Datum, Encoder, Format, Place};
 use crate::plan::continuous::{AggregateCall, AggregateOutput, AggregatePlan, DEFAULT_GRACE_MS};
 use crate::rows::{Chunk, RowCodec, RowKind};
-use crate::types::SqlType;
 
 /// Aggregates the rows of one task.
 #[derive(Debug)]
@@ -422,12 +421,4 @@ fn output_key(group: &Group) -> Bytes {
         None => group.key.clone(),
         Some(start) => [group.key.as_ref(), &start.to_be_bytes()].concat().into(),
     }
-}
-
-/// Types of the columns that an aggregate stores for one group.
-pub fn state_types(plan: &AggregatePlan) -> Vec<SqlType> {
-    plan.calls
-        .iter()
-        .flat_map(|call| call.state.clone())
-        .collect()
 }

@@ -5,9 +5,6 @@ mod pipeline;
 mod stage;
 mod state;
 
-#[cfg(test)]
-mod tests;
-
 pub use aggregate::AggregateOperator;
 pub use pipeline::Pipeline;
 pub use stage::apply;

@@ -149,16 +149,6 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    pub(super) fn string(&mut self, what: &str) -> Result<String, SqlError> {
-        match self.peek() {
-            Some(Token::SingleQuotedString(text)) => {
-                self.next += 1;
-                Ok(text.clone())
-            }
-            _ => Err(self.expected(what)),
-        }
-    }
-
     pub(super) fn integer(&mut self, what: &str) -> Result<u64, SqlError> {
         match self.peek() {
             Some(Token::Number(text, _)) => match text.parse() {

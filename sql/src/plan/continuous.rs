@@ -306,6 +306,14 @@ impl<'a> Walk<'a> {
             return Err(SqlError::invalid("a WINDOW needs GROUP BY"));
         }
         let output = self.output(top_expressions, partition_keys)?;
+        if let (Some(aggregate), OutputKey::Group(selected)) = (&mut self.aggregate, &output.key) {
+            // A key of several columns carries their names, and those are the selected ones.
+            for (column, index) in aggregate.group_columns.iter_mut().zip(selected) {
+                if let Some(selected) = index.and_then(|index| output.columns.get(index)) {
+                    column.name.clone_from(&selected.name);
+                }
+            }
+        }
         Ok(ContinuousPlan {
             source: self.source,
             wanted: self.wanted,

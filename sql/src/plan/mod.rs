@@ -7,9 +7,6 @@ mod functions;
 mod rewrite;
 pub mod tables;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, CatalogProviderList};

@@ -90,6 +90,21 @@ impl Chunk {
         self
     }
 
+    /// The first rows and the others.
+    pub fn split_at(self, middle: usize) -> (Self, Self) {
+        let others = self.len().saturating_sub(middle);
+        let tail = Self {
+            batch: self.batch.slice(middle.min(self.len()), others),
+            rowtimes: self.rowtimes.get(middle..).unwrap_or_default().to_vec(),
+            kinds: self
+                .kinds
+                .as_ref()
+                .map(|kinds| kinds.get(middle..).unwrap_or_default().to_vec()),
+            keys: self.keys.get(middle..).unwrap_or_default().to_vec(),
+        };
+        (self.head(middle), tail)
+    }
+
     fn select(self, batch: RecordBatch, rows: &[usize]) -> Self {
         Self {
             batch,

@@ -49,7 +49,8 @@ pub struct RowReader {
     key: Decoder,
     key_slots: usize,
     value: Decoder,
-    value_slots: usize,
+    /// The source declares value columns, so a null value is no row of a stream.
+    has_values: bool,
     /// Slot of the column with the event time.
     rowtime: Option<usize>,
     /// The key ends with the start of a window of this length.
@@ -112,7 +113,7 @@ impl RowReader {
             value: source
                 .value_format
                 .decoder(&source.value_columns, Place::Value, &values),
-            value_slots: values.len(),
+            has_values: !source.value_columns.is_empty(),
             rowtime: rowtime.map(|(in_key, slot)| if in_key { slot } else { keys.len() + slot }),
             key_window_ms: source.window_size_ms,
             query_window_ms,
@@ -153,7 +154,7 @@ impl RowReader {
         let mut bad_count = 0;
         for record in records {
             let deletes = record.value.is_none();
-            if deletes && self.kind == SourceKind::Stream && self.value_slots > 0 {
+            if deletes && self.kind == SourceKind::Stream && self.has_values {
                 continue;
             }
             if record.key.is_none() && self.kind == SourceKind::Table {

@@ -4,5 +4,5 @@ mod cursor;
 mod decode;
 mod encode;
 
-pub use decode::JsonDecoder;
+pub(super) use decode::JsonDecoder;
 pub(super) use encode::{quoted, write_object, write_value};
