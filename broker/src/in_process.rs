@@ -59,10 +59,10 @@ impl InProcess {
         };
         self.node.metrics.request(key, started.elapsed());
         match answer {
-            Answer::Response(ResponseKind::Fetch(response)) => {
-                in_memory(response).await.map(ResponseKind::from)
-            }
-            Answer::Response(response) => Ok(response),
+            Answer::Response(response) => match *response {
+                ResponseKind::Fetch(response) => in_memory(response).await.map(ResponseKind::from),
+                response => Ok(response),
+            },
             Answer::Nothing => Ok(ProduceResponse::default().into()),
             Answer::Close(reason) => Err(DispatchError::Refused { reason }),
         }

@@ -14,7 +14,7 @@ pub struct Setting {
     /// The topic setting that this one is the default of.
     pub topic_name: Option<&'static str>,
     /// Assigns the value.
-    pub(crate) write: fn(&mut BrokerConfig, &Setting, &str) -> Result<(), ConfigError>,
+    pub(crate) write: fn(&mut BrokerConfig, &Self, &str) -> Result<(), ConfigError>,
     /// Shows the value; `None` when it is not set.
     pub(crate) read: fn(&BrokerConfig) -> Option<String>,
 }

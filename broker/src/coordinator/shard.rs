@@ -137,7 +137,7 @@ impl Shard {
             self.run(&mut state, None, Coordinator::loaded);
             Ok(())
         };
-        self.loaded.get_or_try_init(load).await.map(|()| ())
+        self.loaded.get_or_try_init(load).await.copied()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,11 +9,17 @@ use moldau_protocol::ResponseKind;
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// Send this response.
-    Response(ResponseKind),
+    Response(Box<ResponseKind>),
     /// Send nothing: Produce with `acks=0`.
     Nothing,
     /// Close the connection, for this reason.
     Close(String),
+}
+
+impl Answer {
+    pub(crate) fn of(response: impl Into<ResponseKind>) -> Self {
+        Self::Response(Box::new(response.into()))
+    }
 }
 
 /// A request whose handler was started.
@@ -26,7 +32,7 @@ pub(crate) enum Admission {
 
 impl Admission {
     pub(crate) fn done(response: impl Into<ResponseKind>) -> Self {
-        Self::Done(Answer::Response(response.into()))
+        Self::Done(Answer::of(response))
     }
 
     pub(crate) fn close(reason: String) -> Self {
@@ -36,8 +42,6 @@ impl Admission {
     pub(crate) fn running<R: Into<ResponseKind>>(
         handler: impl Future<Output = R> + Send + 'static,
     ) -> Self {
-        Self::Running(Box::pin(
-            async move { Answer::Response(handler.await.into()) },
-        ))
+        Self::Running(Box::pin(async move { Answer::of(handler.await) }))
     }
 }

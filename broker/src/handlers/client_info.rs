@@ -64,11 +64,14 @@ mod tests {
     use crate::config::AdvertisedAddress;
 
     fn of_socket(advertised: Option<(&str, u16)>, local: &str) -> (String, i32) {
-        let mut config = BrokerConfig::default();
-        config.advertised = advertised.map(|(host, port)| AdvertisedAddress {
+        let advertised = advertised.map(|(host, port)| AdvertisedAddress {
             host: host.to_owned(),
             port,
         });
+        let config = BrokerConfig {
+            advertised,
+            ..BrokerConfig::default()
+        };
         let peer = SocketAddr::from(([127, 0, 0, 1], 5));
         let info = ClientInfo::of_socket(&config, peer, local.parse().expect("address"));
         (info.broker_host.to_string(), info.broker_port)

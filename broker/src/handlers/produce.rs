@@ -263,13 +263,10 @@ async fn finish(topics: Vec<Topic>, acks: i16, deadline: Instant) -> Answer {
     match (acks, failed) {
         (0, None) => Answer::Nothing,
         (0, Some(code)) => Answer::Close(format!("Produce with acks=0 failed: {}", code.name())),
-        _ => Answer::Response(
-            ProduceResponse {
-                responses,
-                ..Default::default()
-            }
-            .into(),
-        ),
+        _ => Answer::of(ProduceResponse {
+            responses,
+            ..Default::default()
+        }),
     }
 }
 

@@ -161,7 +161,11 @@ impl Connection {
     }
 
     async fn start(&mut self, incoming: Incoming) {
-        let Incoming { header, body, size } = incoming;
+        let Incoming {
+            header,
+            request,
+            size,
+        } = incoming;
         self.last_request = Instant::now();
         self.node.metrics.bytes_in(size);
         if header.key == ApiKey::Fetch {
@@ -173,14 +177,12 @@ impl Connection {
             client: Arc::clone(&self.client),
             rotation: self.fetches,
         };
-        let state = match body {
-            Body::Known(request) => match handlers::start(&self.node, context, request).await {
+        let state = match request {
+            Some(request) => match handlers::start(&self.node, context, request).await {
                 Admission::Done(answer) => State::Finished(answer),
                 Admission::Running(future) => State::Running(future),
             },
-            Body::UnknownApiVersionsVersion => {
-                State::Finished(Answer::Response(handlers::unsupported_api_versions()))
-            }
+            None => State::Finished(Answer::of(handlers::unsupported_api_versions())),
         };
         self.in_flight_bytes += size;
         self.in_flight.push_back(InFlight {
@@ -301,12 +303,8 @@ struct Header {
 struct Incoming {
     header: Header,
     size: usize,
-    body: Body,
-}
-
-enum Body {
-    Known(RequestKind),
-    UnknownApiVersionsVersion,
+    /// `None` for ApiVersions in a version that we do not know.
+    request: Option<RequestKind>,
 }
 
 impl Incoming {
@@ -343,7 +341,7 @@ impl Incoming {
             return Ok(Self {
                 header,
                 size,
-                body: Body::UnknownApiVersionsVersion,
+                request: None,
             });
         }
         let (parsed, request) = frame::parse_request(frame).map_err(|error| {
@@ -353,7 +351,7 @@ impl Incoming {
         Ok(Self {
             header,
             size,
-            body: Body::Known(request),
+            request: Some(request),
         })
     }
 }

@@ -10,7 +10,7 @@ use moldau_log::{AppendBatch, LogError};
 use moldau_protocol::ErrorCode;
 use moldau_protocol::batch::{BatchHeader, RecordBatch};
 use tokio::sync::oneshot;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::partition::{Partition, Waiting, WriterState};
 use super::tail::TailBatch;
@@ -61,6 +61,7 @@ pub(super) fn append_all(shared: &WriterShared, appends: &mut Vec<Append>, now_m
         refuse(appends.drain(..), ErrorCode::NotLeaderOrFollower);
         return;
     }
+    roll_first(&partition, state, appends, now_ms);
     let mut write = Write::default();
     let mut staged = Vec::with_capacity(appends.len());
     for append in appends.drain(..) {
@@ -95,6 +96,39 @@ pub(super) fn append_all(shared: &WriterShared, appends: &mut Vec<Append>, now_m
     }
     partition.progress(state, &progress);
     shared.syncs.after_write(&partition, state);
+}
+
+/// Begins a new segment before the appends are staged, if they would begin one, and leaves a producer snapshot there.
+///
+/// It must be exactly the state at the segment's start: a snapshot that knew later batches would take their
+/// repetition after a crash for duplicates, although a torn tail has lost them.
+fn roll_first(partition: &Partition, state: &mut WriterState, appends: &[Append], now_ms: i64) {
+    let Some(log) = &mut state.log else { return };
+    let bytes = appends
+        .iter()
+        .map(|append| append.batch.size_in_bytes())
+        .sum();
+    let timestamp = |append: &Append| {
+        if append.log_append_time {
+            now_ms
+        } else {
+            append.batch.max_timestamp()
+        }
+    };
+    let Some(max_timestamp) = appends.iter().map(timestamp).max() else {
+        return;
+    };
+    if !log.will_roll(bytes, max_timestamp) {
+        return;
+    }
+    let snapshot = state.leader.producers().to_snapshot();
+    let rolled = log
+        .roll()
+        .and_then(|()| log.write_producer_snapshot(log.log_end_offset(), &snapshot));
+    if let Err(error) = rolled {
+        // If the log itself is at fault, the append that follows fails too; recovery can do without the snapshot.
+        warn!(topic = %partition.topic, partition = partition.index, %error, "cannot roll segment");
+    }
 }
 
 /// Answers, or keeps the answer until the append is committed.

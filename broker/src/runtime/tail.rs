@@ -87,8 +87,8 @@ impl Tail {
             if batch.last_offset >= up_to {
                 break;
             }
-            let fits = records.len() + batch.len() <= max_bytes;
-            if !fits && !(at_least_one && records.is_empty()) {
+            let first = at_least_one && records.is_empty();
+            if !first && records.len() + batch.len() > max_bytes {
                 break;
             }
             records.push(batch.header.clone());

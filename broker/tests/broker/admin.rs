@@ -248,14 +248,11 @@ async fn partitions_are_described_page_by_page() {
         let Some(cursor) = response.next_cursor else {
             break;
         };
-        request.cursor = Some(
-            RequestCursor {
-                topic_name: cursor.topic_name.clone(),
-                partition_index: cursor.partition_index,
-                ..Default::default()
-            }
-            .into(),
-        );
+        request.cursor = Some(RequestCursor {
+            topic_name: cursor.topic_name.clone(),
+            partition_index: cursor.partition_index,
+            ..Default::default()
+        });
     }
     assert_eq!(
         seen,
