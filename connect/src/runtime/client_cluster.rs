@@ -1,6 +1,7 @@
 //! A real cluster, through the client.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use moldau_client::admin::{NewTopic, OffsetSpec};
@@ -17,11 +18,13 @@ use crate::formats::StoredRecord;
 #[derive(Debug, Clone)]
 pub(crate) struct ClientCluster {
     client: Client,
+    /// Name of this machine, by which a group knows a member that comes back.
+    host: Arc<str>,
 }
 
 impl ClientCluster {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+    pub(crate) fn new(client: Client, host: Arc<str>) -> Self {
+        Self { client, host }
     }
 
     async fn read_ranges(
@@ -156,6 +159,10 @@ impl Cluster for ClientCluster {
         };
         let config = ConsumerConfig {
             auto_offset_reset,
+            // A process that was killed takes its place again at once, instead of waiting until
+            // the group has given up the member it was before.
+            group_instance_id: Some(format!("{group}-{}", self.host)),
+            session_timeout_ms: SESSION_TIMEOUT_MS,
             ..ConsumerConfig::group(group)
         };
         let mut consumer = self.client.consumer(config);
@@ -295,6 +302,8 @@ fn stored_records(batch: &FetchedBatch) -> Result<Vec<StoredRecord>, ConnectErro
     Ok(records)
 }
 
+/// How soon another machine takes over what a dead one read.
+const SESSION_TIMEOUT_MS: i32 = 10_000;
 const READ_POLL: Duration = Duration::from_millis(500);
 /// How long reading waits for the next record that must be there.
 const READ_PATIENCE: Duration = Duration::from_secs(30);

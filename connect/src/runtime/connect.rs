@@ -68,7 +68,7 @@ impl Connect {
         for spec in connectors {
             let status = Arc::new(StatusBoard::new(&spec));
             let context = TaskContext {
-                cluster: ClientCluster::new(client.clone()),
+                cluster: ClientCluster::new(client.clone(), host.clone()),
                 status: status.clone(),
                 closing: closing.clone(),
                 host: host.clone(),
