@@ -1,0 +1,7 @@
+//! Applications on a real cluster: our broker in this process, or, where `MOLDAU_TEST_KAFKA` is
+//! set to `host:port`, whatever listens there; the answers are the same.
+
+mod cluster;
+mod failures;
+mod group;
+mod jobs;
