@@ -37,7 +37,7 @@ pub(crate) struct MetadataCache {
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) cluster: Arc<ClusterMetadata>,
-    /// Counts refreshes; 0 is before the first.
+    /// Counts refreshes of all topics in use; 0 is before the first.
     pub(crate) version: u64,
     refreshed_at: Instant,
 }
@@ -94,6 +94,9 @@ impl MetadataCache {
         let topics = self.wanted_topics();
         let response = self.ask(Some(&topics), false).await?;
         self.store(&response);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        current.version += 1;
+        current.refreshed_at = Instant::now();
         Ok(())
     }
 
@@ -158,20 +161,16 @@ impl MetadataCache {
         Ok(response)
     }
 
-    /// Takes a response into the picture.
+    /// Takes a response into the picture, and forgets topics that have not been in use for long.
     pub(crate) fn store(&self, response: &MetadataResponse) {
-        let idle = Duration::from_millis(self.config.metadata_max_age_ms.max(60_000));
+        let idle = Duration::from_millis(self.config.metadata_max_age_ms.max(60_000) * 2);
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         wanted.retain(|_, used_at| used_at.elapsed() < idle);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let mut cluster = ClusterMetadata::clone(&current.cluster);
         cluster.merge(response);
         cluster.retain(|name| wanted.contains_key(name));
-        *current = Snapshot {
-            cluster: Arc::new(cluster),
-            version: current.version + 1,
-            refreshed_at: Instant::now(),
-        };
+        current.cluster = Arc::new(cluster);
     }
 
     /// A connection for short requests to whichever broker answers: known ones first, then the bootstrap servers.

@@ -35,6 +35,7 @@ pub(crate) fn start(
         client_id,
         max_response_size,
         waiting: Mutex::default(),
+        answered: Notify::new(),
     };
     tokio::spawn(task.run(stream, queue, close));
     connection
@@ -45,7 +46,11 @@ struct TcpTask {
     client_id: KString,
     max_response_size: usize,
     /// Requests that are written or about to be, oldest first.
+    ///
+    /// At most `MAX_IN_FLIGHT`.
     waiting: Mutex<VecDeque<Waiting>>,
+    /// Tells the writing half that there are fewer.
+    answered: Notify,
 }
 
 struct Waiting {
@@ -88,12 +93,17 @@ impl TcpTask {
         while let Some(first) = queue.recv().await {
             let mut sent_without_answer = Vec::new();
             let mut next = Some(first);
+            self.wait_for_room().await;
             while let Some(outgoing) = next {
                 correlation_id = correlation_id.wrapping_add(1);
                 if let Some(reply) = self.encode(outgoing, correlation_id, &mut pieces) {
                     sent_without_answer.push(reply);
                 }
-                next = queue.try_recv().ok();
+                next = if self.has_room() {
+                    queue.try_recv().ok()
+                } else {
+                    None
+                };
             }
             if let Err(error) = write_all(writer, &mut pieces).await {
                 return error.to_string();
@@ -103,6 +113,18 @@ impl TcpTask {
             }
         }
         "it is not used any more".to_owned()
+    }
+
+    /// Waits until fewer than `MAX_IN_FLIGHT` requests are unanswered.
+    async fn wait_for_room(&self) {
+        while !self.has_room() {
+            self.answered.notified().await;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.len() < MAX_IN_FLIGHT
     }
 
     /// Encodes a request behind `pieces` and notes who waits for its answer.
@@ -206,6 +228,7 @@ impl TcpTask {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop_front();
+        self.answered.notify_one();
         let Some(waiting) = waiting else {
             return Err("the broker answered a request that was never made".to_owned());
         };
@@ -264,6 +287,9 @@ async fn write_all(writer: &mut OwnedWriteHalf, pieces: &mut VecDeque<Bytes>) ->
     }
     Ok(())
 }
+
+/// Requests of one connection that are not answered yet; more wait to be written.
+const MAX_IN_FLIGHT: usize = 64;
 
 /// Bytes read at a time where a frame's length is not known yet.
 const READ_BUFFER: usize = 64 * 1024;

@@ -152,6 +152,22 @@ async fn no_servers_at_all_is_a_mistake_in_the_settings() {
 }
 
 #[tokio::test]
+async fn more_requests_than_a_connection_takes_at_once_wait_their_turn() {
+    let broker = Broker::with_topic("orders", 3);
+    let address = serve(&broker, 0).await;
+    let client = Client::connect(ClientConfig::new(&address)).await.unwrap();
+    let asking: Vec<_> = (0..500)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.partition_count("orders").await })
+        })
+        .collect();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), Ok(Some(3)));
+    }
+}
+
+#[tokio::test]
 async fn acks_0_is_not_answered() {
     let broker = Broker::with_topic("orders", 1);
     let address = serve_without_produce_answers(&broker).await;
