@@ -16,6 +16,7 @@ use moldau_core::coordinator::{Action, Caller, Coordinator, CoordinatorSettings,
 use moldau_core::group::GroupSettings;
 use moldau_core::ids::Token;
 use moldau_protocol::{ErrorCode, KString, ResponseKind};
+use tokio::task::JoinSet;
 use tracing::error;
 
 use self::shard::Shard;
@@ -126,8 +127,12 @@ impl Coordinators {
 
     /// Replays every partition that has records, so that members' timers run from the start.
     pub(crate) async fn load_all(&self) {
+        let mut loading = JoinSet::new();
         for shard in self.shards() {
-            if let Err(code) = shard.read(|_| ()).await {
+            loading.spawn(async move { shard.read(|_| ()).await });
+        }
+        while let Some(loaded) = loading.join_next().await {
+            if let Ok(Err(code)) = loaded {
                 error!(code = code.name(), "cannot load group coordinator");
             }
         }

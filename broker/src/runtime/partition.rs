@@ -192,11 +192,16 @@ impl Partition {
     /// Refuses appends from now on, answers those that wait, and wakes the fetches.
     pub(crate) fn close(&self, state: &mut WriterState, error: ErrorCode) {
         self.closed.store(true, Ordering::Release);
+        self.fail_waiting(state, error);
+        self.waiters.wake_all();
+    }
+
+    /// Answers the appends that wait to be committed with an error.
+    pub(super) fn fail_waiting(&self, state: &mut WriterState, error: ErrorCode) {
         state.leader.fail_waiters();
         for (_, waiting) in state.waiting.drain() {
             let _ = waiting.reply.send(Err(error));
         }
-        self.waiters.wake_all();
     }
 
     /// Makes the state of the lock's holder visible to readers.

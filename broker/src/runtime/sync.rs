@@ -149,10 +149,10 @@ fn sync_partition(syncs: &Syncs, partition: &Arc<Partition>) {
             syncs.after_write(partition, &mut state);
         }
         Err(error) => {
-            // After a failed fdatasync the kernel may have dropped the pages: nothing of this log can be promised.
-            error!(topic = %partition.topic, partition = partition.index, %error, "sync failed, partition is closed");
-            let mut state = partition.lock();
-            partition.close(&mut state, ErrorCode::KafkaStorageError);
+            // After a failed fdatasync the kernel may have dropped the pages: the log refuses appends from now on,
+            // but what is committed can still be read.
+            error!(topic = %partition.topic, partition = partition.index, %error, "sync failed, partition takes no more appends");
+            partition.fail_waiting(&mut partition.lock(), ErrorCode::KafkaStorageError);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Classic consumer groups and committed offsets over the wire.
 
 use bytes::Bytes;
+use moldau_protocol::messages::delete_groups::DeleteGroupsRequest;
+use moldau_protocol::messages::delete_topics::DeleteTopicsRequest;
 use moldau_protocol::messages::describe_groups::DescribeGroupsRequest;
 use moldau_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use moldau_protocol::messages::heartbeat::HeartbeatRequest;
@@ -11,6 +13,9 @@ use moldau_protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
 use moldau_protocol::messages::list_groups::ListGroupsRequest;
 use moldau_protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use moldau_protocol::messages::offset_delete::{
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use moldau_protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
@@ -475,4 +480,64 @@ async fn a_member_that_waits_does_not_keep_the_broker_from_stopping() {
     broker.handle.shutdown().await.unwrap();
     // Answered or closed, but not hanging.
     second.receive_frame().await;
+}
+
+#[tokio::test]
+async fn offsets_and_empty_groups_can_be_deleted() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    find_coordinator(&mut wire).await;
+    commit_code(&mut wire, commit(-1, "", 5, "")).await;
+    let partition = OffsetDeleteRequestPartition {
+        partition_index: 0,
+        ..Default::default()
+    };
+    let topic = OffsetDeleteRequestTopic {
+        name: KString::from("t"),
+        partitions: vec![partition],
+        ..Default::default()
+    };
+    let request = OffsetDeleteRequest {
+        group_id: KString::from("g"),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    assert_eq!(wire.call(0, request).await.error_code, 0);
+    assert_eq!(committed(&mut wire).await.committed_offset, -1);
+
+    commit_code(&mut wire, commit(-1, "", 6, "")).await;
+    let names = vec![KString::from("g"), KString::from("missing")];
+    let deleted = wire
+        .call(
+            2,
+            DeleteGroupsRequest {
+                groups_names: names,
+                ..Default::default()
+            },
+        )
+        .await;
+    let codes: Vec<i16> = deleted
+        .results
+        .iter()
+        .map(|result| result.error_code)
+        .collect();
+    assert_eq!(codes, [0, ErrorCode::GroupIdNotFound.code()]);
+    assert_eq!(committed(&mut wire).await.committed_offset, -1);
+}
+
+#[tokio::test]
+async fn a_deleted_topic_takes_its_offsets_along() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    find_coordinator(&mut wire).await;
+    commit_code(&mut wire, commit(-1, "", 5, "")).await;
+    let request = DeleteTopicsRequest {
+        topic_names: vec![KString::from("t")],
+        ..Default::default()
+    };
+    assert_eq!(wire.call(5, request).await.responses[0].error_code, 0);
+    wire.create_topic("t", 1).await;
+    assert_eq!(committed(&mut wire).await.committed_offset, -1);
 }

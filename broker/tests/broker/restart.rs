@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use moldau_broker::{Broker, StartError};
+use moldau_protocol::ErrorCode;
 use tempfile::TempDir;
 
 use crate::fixture::*;
@@ -154,4 +155,62 @@ async fn a_deleted_topic_stays_deleted() {
     let mut wire = broker.connect().await;
     wire.create_topic("t", 1).await;
     assert_eq!(wire.values("t", 0, 0).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn old_segments_are_deleted_and_the_log_start_moves() {
+    let broker = TestBroker::start_with(|config| config.log_retention_check_interval_ms = 1).await;
+    let mut wire = broker.connect().await;
+    let limits = [("segment.bytes", "1048576"), ("retention.bytes", "1048576")];
+    wire.create_topic_with("t", 1, &limits).await;
+    let value = "v".repeat(500_000);
+    let mut last = 0;
+    for _ in 0..6 {
+        last = wire.produce_values("t", 0, &[&value]).await;
+    }
+    while wire.fetch("t", 0, last).await.log_start_offset == 0 {}
+    let start = wire.fetch("t", 0, last).await.log_start_offset;
+    assert!(start > 0 && start <= last);
+    assert_eq!(
+        wire.fetch("t", 0, 0).await.error_code,
+        ErrorCode::OffsetOutOfRange.code()
+    );
+    assert_eq!(
+        wire.values("t", 0, start).await.len(),
+        usize::try_from(last - start + 1).unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_new_segment_begins_with_a_snapshot_of_the_producers() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic_with("t", 1, &[("segment.bytes", "1048576")])
+        .await;
+    let value = "v".repeat(400_000);
+    for sequence in 0..5 {
+        let response = wire
+            .produce("t", 0, idempotent_batch((5, 0), sequence, &[&value]))
+            .await;
+        assert_eq!(response.error_code, 0);
+    }
+    let partition = broker.dir.path().join("t-0");
+    assert!(partition.join("00000000000000000004.log").exists());
+    assert!(partition.join("00000000000000000004.snapshot").exists());
+    let broker = TestBroker::start_in(crashed(broker), |_| {}).await;
+    let mut wire = broker.connect().await;
+    // A snapshot holds the last batch of each producer; the batches after it are replayed.
+    for sequence in 3..5 {
+        let again = wire
+            .produce("t", 0, idempotent_batch((5, 0), sequence, &[&value]))
+            .await;
+        assert_eq!(
+            (again.error_code, again.base_offset),
+            (0, i64::from(sequence))
+        );
+    }
+    let next = wire
+        .produce("t", 0, idempotent_batch((5, 0), 5, &["next"]))
+        .await;
+    assert_eq!((next.error_code, next.base_offset), (0, 5));
 }
