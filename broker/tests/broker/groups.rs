@@ -489,19 +489,14 @@ async fn offsets_and_empty_groups_can_be_deleted() {
     wire.create_topic("t", 1).await;
     find_coordinator(&mut wire).await;
     commit_code(&mut wire, commit(-1, "", 5, "")).await;
-    let partition = OffsetDeleteRequestPartition {
-        partition_index: 0,
-        ..Default::default()
-    };
+    let partition = OffsetDeleteRequestPartition { partition_index: 0 };
     let topic = OffsetDeleteRequestTopic {
         name: KString::from("t"),
         partitions: vec![partition],
-        ..Default::default()
     };
     let request = OffsetDeleteRequest {
         group_id: KString::from("g"),
         topics: vec![topic],
-        ..Default::default()
     };
     assert_eq!(wire.call(0, request).await.error_code, 0);
     assert_eq!(committed(&mut wire).await.committed_offset, -1);
