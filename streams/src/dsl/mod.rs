@@ -17,6 +17,7 @@ mod operators;
 mod program;
 mod repartition;
 mod serde;
+mod store_bytes;
 mod test_driver;
 mod topic;
 mod topology;

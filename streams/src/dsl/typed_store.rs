@@ -7,37 +7,33 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use moldau_client::RecordHeader;
 
 use super::graph::Store;
-use super::serde::{Serde, SerdeContext, encode};
-use super::windows::split_windowed;
-use crate::runtime::{StoreIndex, StoreKind, StoredValue, StreamsError, TaskContext};
+use super::serde::Serde;
+use super::store_bytes::StoreBytes;
+use crate::runtime::{CacheBudget, StoreIndex, StreamsError, TaskContext};
 
-/// A typed store. Window stores have keys of the form `key | window start (8 bytes)` here.
+/// A typed store.
 pub(crate) struct TypedStore<V> {
-    name: String,
-    index: StoreIndex,
-    windowed: bool,
+    bytes: StoreBytes,
     caching: bool,
     entries: HashMap<Bytes, Entry<V>>,
     /// Keys that changed since the last flush, in the order they first did.
     dirty: Vec<Bytes>,
-    /// What this cache took from the common budget.
-    taken_bytes: usize,
-    over_budget: bool,
-    buffer: BytesMut,
+    share: Share,
 }
 
 /// A cached entry.
-pub(crate) struct Entry<V> {
+struct Entry<V> {
     /// The value; shared only for the time in which it is emitted.
-    pub(crate) value: Arc<Option<V>>,
-    pub(crate) timestamp: i64,
+    value: Arc<Option<V>>,
+    timestamp: i64,
     /// Headers of the record that changed it last.
-    pub(crate) headers: Vec<RecordHeader>,
+    headers: Vec<RecordHeader>,
     dirty: bool,
 }
 
@@ -53,29 +49,25 @@ pub(crate) struct Emission<V> {
 impl<V: Serde> TypedStore<V> {
     pub(crate) fn new(index: StoreIndex, store: &Store) -> Self {
         Self {
-            name: store.name.clone(),
-            index,
-            windowed: matches!(store.kind, StoreKind::Window { .. }),
+            bytes: StoreBytes::new(index, store),
             caching: store.caching,
             entries: HashMap::new(),
             dirty: Vec::new(),
-            taken_bytes: 0,
-            over_budget: false,
-            buffer: BytesMut::new(),
+            share: Share::default(),
         }
     }
 
-    /// Value and timestamp of a key, as of now: with updates that are not committed yet.
+    /// The value of a key, as of now: with updates that are not committed yet.
     pub(crate) fn get(
         &mut self,
         task: &mut TaskContext<'_>,
         key: &Bytes,
-    ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
+    ) -> Result<Arc<Option<V>>, StreamsError> {
         if let Some(entry) = self.entries.get(key) {
-            return Ok((Arc::clone(&entry.value), entry.timestamp));
+            return Ok(Arc::clone(&entry.value));
         }
-        let (value, timestamp) = self.load(task, key)?;
-        Ok((Arc::new(value), timestamp))
+        let loaded = self.bytes.load(task, key)?;
+        Ok(Arc::new(self.bytes.decode(loaded)?.0))
     }
 
     /// Changes the entry of a key. `change` gets the value as it is, `None` if there is none,
@@ -87,23 +79,39 @@ impl<V: Serde> TypedStore<V> {
         headers: &[RecordHeader],
         change: impl FnOnce(&mut Option<V>, i64) -> i64,
     ) -> Result<(), StreamsError> {
-        if !self.entries.contains_key(key) {
-            let (value, timestamp) = self.load(task, key)?;
-            let entry = Entry {
-                value: Arc::new(value),
-                timestamp,
-                headers: Vec::new(),
-                dirty: false,
-            };
-            // A copy of its own, so that the cache does not keep fetched batches alive.
-            self.entries.insert(Bytes::copy_from_slice(key), entry);
-            self.take_budget(task, key.len());
-        }
-        let Some((own_key, entry)) = self.entries.get_key_value_mut(key) else {
-            return Ok(());
+        let entry = match self.entries.entry_ref(key.as_ref()) {
+            EntryRef::Occupied(occupied) => {
+                if !occupied.get().dirty {
+                    self.dirty.push(occupied.key().clone());
+                }
+                occupied.into_mut()
+            }
+            EntryRef::Vacant(vacant) => {
+                let loaded = self.bytes.load(task, key)?;
+                let (value, timestamp) = self.bytes.decode(loaded)?;
+                // A copy of its own, so that the cache does not keep fetched batches alive.
+                let key = Bytes::copy_from_slice(key);
+                self.share
+                    .take(task, key.len() + size_of::<Entry<V>>() + ENTRY_OVERHEAD);
+                self.dirty.push(key.clone());
+                let entry = Entry {
+                    value: Arc::new(value),
+                    timestamp,
+                    headers: Vec::new(),
+                    dirty: true,
+                };
+                vacant.insert_entry_with_key(key, entry).into_mut()
+            }
         };
+        entry.dirty = true;
         if Arc::get_mut(&mut entry.value).is_none() {
-            entry.value = Arc::new(copy(&entry.value, &self.name, &mut self.buffer)?);
+            // Still being emitted, which no operator does: copied by way of its bytes.
+            let raw = self.bytes.encode(entry.value.as_ref().as_ref())?;
+            let stored = raw.map(|value| crate::runtime::StoredValue {
+                value,
+                timestamp: entry.timestamp,
+            });
+            entry.value = Arc::new(self.bytes.decode(stored)?.0);
         }
         if let Some(value) = Arc::get_mut(&mut entry.value) {
             entry.timestamp = change(value, entry.timestamp);
@@ -111,16 +119,12 @@ impl<V: Serde> TypedStore<V> {
         if !entry.headers.is_empty() || !headers.is_empty() {
             entry.headers = headers.to_vec();
         }
-        if !entry.dirty {
-            entry.dirty = true;
-            self.dirty.push(own_key.clone());
-        }
         Ok(())
     }
 
     /// Whether changes must be written and emitted now, because there is no cache or no room.
     pub(crate) fn must_flush(&self, task: &TaskContext<'_>) -> bool {
-        !self.is_caching(task) || self.over_budget
+        !self.is_caching(task) || self.share.is_exceeded
     }
 
     /// The keys that changed since the last call.
@@ -135,7 +139,7 @@ impl<V: Serde> TypedStore<V> {
         task: &mut TaskContext<'_>,
         key: &Bytes,
     ) -> Result<Option<Emission<V>>, StreamsError> {
-        let caching = self.is_caching(task);
+        let is_caching = self.is_caching(task);
         let Some(entry) = self.entries.get_mut(key) else {
             return Ok(None);
         };
@@ -146,24 +150,17 @@ impl<V: Serde> TypedStore<V> {
             timestamp: entry.timestamp,
             headers: std::mem::take(&mut entry.headers),
         };
-        let context = SerdeContext::value(&self.name);
-        let bytes = match emission.value.as_ref() {
-            Some(value) => encode(value, &context, &mut self.buffer).map_err(|error| {
-                store_error(&self.name, format!("cannot write a value: {error}"))
-            })?,
-            None => None,
-        };
-        let emits = match bytes {
-            Some(bytes) => {
-                self.put(task, key, &bytes, emission.timestamp)?;
-                emission.raw_value = Some(bytes);
+        emission.raw_value = self.bytes.encode(emission.value.as_ref().as_ref())?;
+        let emits = match &emission.raw_value {
+            Some(value) => {
+                self.bytes.put(task, key, value, emission.timestamp)?;
                 true
             }
             None => {
                 // Without a cache every update is emitted, as Kafka Streams does.
-                let emits = !caching || self.load_bytes(task, key)?.is_some();
+                let emits = !is_caching || self.bytes.load(task, key)?.is_some();
                 if emits {
-                    self.delete(task, key, emission.timestamp)?;
+                    self.bytes.delete(task, key, emission.timestamp)?;
                 }
                 emits
             }
@@ -171,107 +168,50 @@ impl<V: Serde> TypedStore<V> {
         Ok(emits.then_some(emission))
     }
 
-    /// Ends a flush: frees memory if there is too little, or all of it where there is no cache.
+    /// Ends a flush: frees the memory if there is too little, or no cache at all.
     pub(crate) fn flushed(&mut self, task: &TaskContext<'_>) {
-        if self.must_flush(task) {
+        if self.must_flush(task) || task.cache_budget().is_exceeded() {
             self.entries.retain(|_, entry| entry.dirty);
-            task.cache_budget().give_back(self.taken_bytes);
-            self.taken_bytes = 0;
-            self.over_budget = false;
+            self.share.give_back();
         }
     }
 
     fn is_caching(&self, task: &TaskContext<'_>) -> bool {
         self.caching && task.cache_budget().is_enabled()
     }
+}
 
-    fn take_budget(&mut self, task: &TaskContext<'_>, key_bytes: usize) {
-        let bytes = key_bytes + size_of::<Entry<V>>() + size_of::<V>() + ENTRY_OVERHEAD;
+/// What a cache took from the budget that all share. Given back with the task at the latest.
+#[derive(Default)]
+struct Share {
+    budget: Option<Arc<CacheBudget>>,
+    taken_bytes: usize,
+    is_exceeded: bool,
+}
+
+impl Share {
+    fn take(&mut self, task: &TaskContext<'_>, bytes: usize) {
+        let budget = self
+            .budget
+            .get_or_insert_with(|| Arc::clone(task.cache_budget()));
         self.taken_bytes += bytes;
-        self.over_budget = !task.cache_budget().take(bytes);
+        self.is_exceeded = !budget.take(bytes);
     }
 
-    fn load(
-        &self,
-        task: &mut TaskContext<'_>,
-        key: &Bytes,
-    ) -> Result<(Option<V>, i64), StreamsError> {
-        let Some(stored) = self.load_bytes(task, key)? else {
-            return Ok((None, -1));
-        };
-        let value = V::decode(&SerdeContext::value(&self.name), &stored.value)
-            .map_err(|error| store_error(&self.name, format!("cannot read a value: {error}")))?;
-        Ok((Some(value), stored.timestamp))
-    }
-
-    fn load_bytes(
-        &self,
-        task: &mut TaskContext<'_>,
-        key: &Bytes,
-    ) -> Result<Option<StoredValue>, StreamsError> {
-        if !self.windowed {
-            return task.store(self.index)?.get(key);
+    fn give_back(&mut self) {
+        if let Some(budget) = &self.budget {
+            budget.give_back(self.taken_bytes);
         }
-        let (key, start) = self.window_key(key)?;
-        task.window_store(self.index)?.get(&key, start)
-    }
-
-    fn put(
-        &self,
-        task: &mut TaskContext<'_>,
-        key: &Bytes,
-        value: &[u8],
-        timestamp: i64,
-    ) -> Result<(), StreamsError> {
-        if !self.windowed {
-            return task.store(self.index)?.put(key, value, timestamp);
-        }
-        let (key, start) = self.window_key(key)?;
-        task.window_store(self.index)?
-            .put(&key, start, value, timestamp)?;
-        Ok(())
-    }
-
-    fn delete(
-        &self,
-        task: &mut TaskContext<'_>,
-        key: &Bytes,
-        timestamp: i64,
-    ) -> Result<(), StreamsError> {
-        if !self.windowed {
-            return task.store(self.index)?.delete(key, timestamp);
-        }
-        let (key, start) = self.window_key(key)?;
-        task.window_store(self.index)?
-            .delete(&key, start, timestamp)
-    }
-
-    fn window_key(&self, key: &Bytes) -> Result<(Bytes, i64), StreamsError> {
-        split_windowed(key)
-            .ok_or_else(|| store_error(&self.name, "was given a key without a window".to_owned()))
+        self.taken_bytes = 0;
+        self.is_exceeded = false;
     }
 }
 
-/// A copy by way of the bytes, for a value that is still being emitted.
-fn copy<V: Serde>(
-    value: &Option<V>,
-    store: &str,
-    buffer: &mut BytesMut,
-) -> Result<Option<V>, StreamsError> {
-    let context = SerdeContext::value(store);
-    let copied = encode(value, &context, buffer).and_then(|bytes| {
-        let bytes = bytes.as_ref();
-        bytes.map(|bytes| V::decode(&context, bytes)).transpose()
-    });
-    copied.map_err(|error| store_error(store, format!("cannot copy a value: {error}")))
-}
-
-fn store_error(store: &str, reason: String) -> StreamsError {
-    StreamsError::Store {
-        store: store.to_owned(),
-        reason,
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }
 
-/// Hash map slot, list of changed keys and allocator overhead of one entry, about.
-const ENTRY_OVERHEAD: usize = 96;
+/// Hash map slot, list of changed keys, allocator and the value's own memory of one entry, about.
+const ENTRY_OVERHEAD: usize = 128;

@@ -35,6 +35,12 @@ impl CacheBudget {
         before.saturating_add(bytes) <= self.limit_bytes
     }
 
+    /// Whether more is in use than there is.
+    #[must_use]
+    pub fn is_exceeded(&self) -> bool {
+        self.used_bytes() > self.limit_bytes
+    }
+
     /// Gives back what was taken.
     pub fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -21,6 +21,12 @@ pub struct StreamsConfig {
     pub buffered_records_per_partition: usize,
     /// How long to wait for records when there is nothing to do (100 ms).
     pub poll_ms: u64,
+    /// How long the group waits for a member that has gone silent before others take its tasks
+    /// over (45,000 ms).
+    pub session_timeout_ms: i32,
+    /// A name that stays the same over restarts (`group.instance.id`): the process gets its tasks
+    /// back at once when it comes again within the session timeout, even after a crash.
+    pub group_instance_id: Option<String>,
     /// Replicas of internal topics (-1: the broker's default).
     pub replication_factor: i16,
     /// How long to wait for source topics that do not exist yet (30,000 ms).
@@ -38,6 +44,8 @@ impl Default for StreamsConfig {
             cache_max_bytes: 10 * 1024 * 1024,
             buffered_records_per_partition: 1_000,
             poll_ms: 100,
+            session_timeout_ms: 45_000,
+            group_instance_id: None,
             replication_factor: -1,
             missing_topic_timeout_ms: 30_000,
             state_dir: None,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use moldau_client::TopicPartition;
+
 use super::application::{Application, SourceRole, SourceTopic};
 use super::error::StreamsError;
 use super::internal_topic::{InternalTopic, PartitionCount};
@@ -19,8 +21,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TaskInput {
     pub(crate) source: SourceIndex,
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
+    pub(crate) name: TopicPartition,
 }
 
 impl Plan {
@@ -51,8 +52,7 @@ impl Plan {
                 let inputs = inputs.filter(|(_, source)| partition < count_of(&source.topic));
                 let input = |(index, source): (usize, &SourceTopic)| TaskInput {
                     source: SourceIndex(index),
-                    topic: source.topic.clone(),
-                    partition,
+                    name: TopicPartition::new(&source.topic, partition),
                 };
                 let id = TaskId {
                     sub_topology,

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use moldau_client::KString;
+use moldau_client::{KString, TopicPartition};
 
 use super::application::SubTopology;
 use super::cache_budget::CacheBudget;
@@ -33,8 +33,7 @@ pub(crate) struct Task {
 /// An offset to commit, with the metadata that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommitOffset {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
+    pub(crate) name: TopicPartition,
     pub(crate) offset: i64,
     pub(crate) metadata: String,
 }
@@ -210,8 +209,7 @@ impl Task {
     pub(crate) fn offsets(&self) -> Vec<CommitOffset> {
         let offset = |(index, input): (usize, &TaskInput)| {
             Some(CommitOffset {
-                topic: input.topic.clone(),
-                partition: input.partition,
+                name: input.name.clone(),
                 offset: self.group.next_offset(index)?,
                 metadata: offset_metadata::encode(self.group.partition_time(index)),
             })

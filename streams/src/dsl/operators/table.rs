@@ -258,7 +258,7 @@ impl<K: Data, V: Serde> ValueGetter<K, V> for StoreGetter<V> {
         raw_key: &Bytes,
     ) -> Result<Arc<Option<V>>, StreamsError> {
         let (entries, task) = cx.store::<TypedStore<V>>(self.store)?;
-        Ok(entries.get(task, raw_key)?.0)
+        entries.get(task, raw_key)
     }
 }
 

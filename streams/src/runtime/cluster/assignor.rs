@@ -101,7 +101,7 @@ fn even_out(shares: &mut [Share]) {
 impl TaskAssignor {
     fn partitions(&self, task: TaskId) -> impl Iterator<Item = TopicPartition> {
         let inputs = self.plan.tasks.get(&task).into_iter().flatten();
-        inputs.map(|input| TopicPartition::new(&input.topic, input.partition))
+        inputs.map(|input| input.name.clone())
     }
 
     fn owns(&self, member: &MemberSubscription, task: TaskId) -> bool {
@@ -116,7 +116,7 @@ impl TaskAssignor {
     fn check_partition_counts(&self, counts: &BTreeMap<KString, i32>) -> Result<(), ClientError> {
         for (topic, count) in counts {
             let inputs = self.plan.tasks.values().flatten();
-            let planned = inputs.filter(|input| *input.topic == **topic).count();
+            let planned = inputs.filter(|input| input.name.topic == *topic).count();
             if planned > 0 && usize::try_from(*count).is_ok_and(|count| count > planned) {
                 return Err(ClientError::Config {
                     setting: "partitions",
@@ -142,8 +142,7 @@ mod tests {
         for partition in 0..3 {
             let input = |source: usize, topic: &str| TaskInput {
                 source: SourceIndex(source),
-                topic: topic.to_owned(),
-                partition,
+                name: TopicPartition::new(topic, partition),
             };
             let id = |sub_topology| TaskId {
                 sub_topology,

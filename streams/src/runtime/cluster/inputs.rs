@@ -21,8 +21,7 @@ impl Routes {
         let mut routes = BTreeMap::new();
         for (id, inputs) in &plan.tasks {
             for (index, input) in inputs.iter().enumerate() {
-                let name = TopicPartition::new(&input.topic, input.partition);
-                routes.insert(name, (*id, index));
+                routes.insert(input.name.clone(), (*id, index));
             }
         }
         Self { routes }
@@ -46,9 +45,7 @@ impl Routes {
             .collect();
         for task in &tasks {
             let inputs = plan.tasks.get(task).into_iter().flatten();
-            let needed: BTreeSet<_> = inputs
-                .map(|input| TopicPartition::new(&input.topic, input.partition))
-                .collect();
+            let needed: BTreeSet<_> = inputs.map(|input| input.name.clone()).collect();
             if let Some(missing) = needed.iter().find(|name| !assigned.contains(name)) {
                 tracing::debug!(%task, %missing, "a partition of a task went elsewhere");
                 return Err(StreamsError::Assignment {
@@ -104,6 +101,10 @@ impl Paused {
         } else if !paused && self.partitions.remove(name) {
             consumer.resume(std::slice::from_ref(name));
         }
+    }
+
+    pub(super) fn names(&self) -> Vec<TopicPartition> {
+        self.partitions.iter().cloned().collect()
     }
 
     pub(super) fn clear(&mut self) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use moldau_client::{Consumer, TopicPartition};
+use moldau_client::Consumer;
 
 use super::shared::{InputReport, Phase, Rate, ThreadReport};
 use super::task_set::TaskSet;
@@ -55,10 +55,11 @@ impl Reporter {
         }
         for task in tasks.running() {
             for (index, input) in task.inputs().iter().enumerate() {
-                let name = TopicPartition::new(&input.topic, input.partition);
                 let buffered = i64::try_from(task.group().buffered(index)).unwrap_or(i64::MAX);
-                let lag = consumer.lag(&name).map(|lag| lag.saturating_add(buffered));
-                let report = inputs.entry(input.topic.clone()).or_default();
+                let lag = consumer
+                    .lag(&input.name)
+                    .map(|lag| lag.saturating_add(buffered));
+                let report = inputs.entry(input.name.topic.to_string()).or_default();
                 report.lag = report.lag.zip(lag).map(|(one, other)| one + other);
             }
         }

@@ -93,8 +93,7 @@ impl TaskSet {
             let inputs = self.plan.tasks.get(&id).cloned().unwrap_or_default();
             let mut task = Task::new(id, parts, inputs, &self.settings)?;
             for index in 0..task.inputs().len() {
-                let input = &task.inputs()[index];
-                let name = TopicPartition::new(&input.topic, input.partition);
+                let name = task.inputs()[index].name.clone();
                 if let Some(committed) = committed.get(&name) {
                     task.restore_time(index, &committed.metadata);
                     self.committed.insert(name.clone(), committed.offset);
@@ -172,8 +171,7 @@ impl TaskSet {
             assigned.task.init(wall_clock_ms)?;
             tracing::info!(task = %assigned.task.id(), records = assigned.restored, "task restored");
             for input in assigned.task.inputs() {
-                let name = TopicPartition::new(&input.topic, input.partition);
-                self.paused.set(consumer, &name, false);
+                self.paused.set(consumer, &input.name, false);
             }
         }
         Ok(())
@@ -232,6 +230,22 @@ impl TaskSet {
         self.committed.clear();
     }
 
+    /// Committed offsets of repartition topics: what lies before them is done.
+    pub(super) fn purgeable(&self) -> Vec<(TopicPartition, i64)> {
+        let is_repartition = |name: &TopicPartition| {
+            let sub_topologies = &self.application.sub_topologies;
+            let mut topics = sub_topologies
+                .iter()
+                .flat_map(|parts| &parts.repartition_topics);
+            topics.any(|topic| *topic.name == *name.topic)
+        };
+        let done = self
+            .committed
+            .iter()
+            .filter(|(name, offset)| **offset > 0 && is_repartition(name));
+        done.map(|(name, offset)| (name.clone(), *offset)).collect()
+    }
+
     /// Figures of all tasks that this thread has or had.
     pub(super) fn totals(&self) -> Totals {
         let mut totals = self.past.clone();
@@ -245,7 +259,10 @@ impl TaskSet {
                 .iter()
                 .zip(assigned.task.input_counts())
             {
-                *totals.inputs.entry(input.topic.clone()).or_default() += count;
+                *totals
+                    .inputs
+                    .entry(input.name.topic.to_string())
+                    .or_default() += count;
             }
         }
         totals

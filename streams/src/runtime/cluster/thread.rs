@@ -8,7 +8,7 @@ use moldau_client::consumer::{AssignmentStrategy, OffsetReset};
 use moldau_client::partitioner::partition_for_key;
 use moldau_client::{
     Client, ClientError, Consumer, ConsumerConfig, KString, OffsetAndMetadata, Poll, Producer,
-    ProducerConfig, ProducerRecord, Rebalance, TopicPartition,
+    ProducerConfig, ProducerRecord, Rebalance,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -23,6 +23,7 @@ use crate::runtime::config::StreamsConfig;
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
 use crate::runtime::plan::Plan;
+use crate::runtime::task::Task;
 
 /// One stream thread, with a consumer and a producer of its own.
 pub(super) struct StreamThread {
@@ -41,6 +42,7 @@ pub(super) struct StreamThread {
     outputs: Vec<Output>,
     last_commit: Instant,
     last_tick: Instant,
+    last_purge: Instant,
 }
 
 impl StreamThread {
@@ -55,7 +57,11 @@ impl StreamThread {
         tasks: TaskSet,
     ) -> Result<Self, StreamsError> {
         let group = &application.application_id;
+        let instance = config.group_instance_id.as_ref();
         let mut consumer = client.consumer(ConsumerConfig {
+            // Each thread is a member of its own.
+            group_instance_id: instance.map(|instance| format!("{instance}-{}", index + 1)),
+            session_timeout_ms: config.session_timeout_ms,
             auto_offset_reset: OffsetReset::Earliest,
             assignor: AssignmentStrategy::Custom(Arc::new(TaskAssignor {
                 plan: Arc::clone(plan),
@@ -86,6 +92,7 @@ impl StreamThread {
             outputs: Vec::new(),
             last_commit: now,
             last_tick: now,
+            last_purge: now,
         })
     }
 
@@ -207,10 +214,11 @@ impl StreamThread {
         let mut progressed = false;
         let consumer = &mut self.consumer;
         for task in self.tasks.running() {
-            for input in 0..task.inputs().len() {
-                let source = &task.inputs()[input];
-                let name = TopicPartition::new(&source.topic, source.partition);
-                task.group_mut().set_fetch_lag(input, consumer.lag(&name));
+            if task.inputs().len() > 1 {
+                for input in 0..task.inputs().len() {
+                    let lag = consumer.lag(&task.inputs()[input].name);
+                    task.group_mut().set_fetch_lag(input, lag);
+                }
             }
             let mut done = 0;
             while done < MAX_RUN {
@@ -231,16 +239,15 @@ impl StreamThread {
     /// Lets partitions be read again of which not much waits any more.
     fn resume_drained(&mut self) {
         let limit = self.config.buffered_records_per_partition;
-        let mut drained = Vec::new();
-        for task in self.tasks.running() {
-            for (index, input) in task.inputs().iter().enumerate() {
-                if task.group().buffered(index) <= limit {
-                    drained.push(TopicPartition::new(&input.topic, input.partition));
-                }
+        for name in self.tasks.paused.names() {
+            let Some((id, input)) = self.tasks.routes.of(&name) else {
+                continue;
+            };
+            let task = self.tasks.running().find(|task| task.id() == id);
+            let is_drained = task.is_some_and(|task| task.group().buffered(input) <= limit);
+            if is_drained {
+                self.tasks.paused.set(&mut self.consumer, &name, false);
             }
-        }
-        for name in drained {
-            self.tasks.paused.set(&mut self.consumer, &name, false);
         }
     }
 
@@ -286,10 +293,7 @@ impl StreamThread {
                     metadata: KString::from(offset.metadata),
                     ..OffsetAndMetadata::new(offset.offset)
                 };
-                (
-                    TopicPartition::new(&offset.topic, offset.partition),
-                    metadata,
-                )
+                (offset.name, metadata)
             })
             .filter(|(name, offset)| self.tasks.committed.get(name) != Some(&offset.offset))
             .collect();
@@ -314,10 +318,28 @@ impl StreamThread {
                     .map(|(name, offset)| (name, offset.offset)),
             );
         }
-        self.tasks
-            .running()
-            .for_each(super::super::task::Task::committed);
+        self.tasks.running().for_each(Task::committed);
+        self.purge_if_due();
         Ok(())
+    }
+
+    /// Deletes what is done from repartition topics, in the background; they keep records for
+    /// ever otherwise.
+    fn purge_if_due(&mut self) {
+        if self.last_purge.elapsed() < PURGE_INTERVAL {
+            return;
+        }
+        self.last_purge = Instant::now();
+        let done = self.tasks.purgeable();
+        if done.is_empty() {
+            return;
+        }
+        let admin = self.client.admin();
+        self.runtime.spawn(async move {
+            if let Err(error) = admin.delete_records(&done).await {
+                tracing::warn!(%error, "repartition topics could not be purged, they keep growing");
+            }
+        });
     }
 
     /// Hands everything that tasks have written to the producer, in order.
@@ -393,6 +415,8 @@ fn wall_clock_ms() -> i64 {
 
 /// Records that one task may process before others get their turn.
 const MAX_RUN: usize = 1_024;
+/// `repartition.purge.interval.ms`.
+const PURGE_INTERVAL: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
 /// Wait of a poll while a task waits for an empty input or for its stores.
 const SHORT_WAIT: Duration = Duration::from_millis(10);

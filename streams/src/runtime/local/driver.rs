@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use moldau_client::TopicPartition;
 
 use super::config::{CommitMode, LocalConfig};
 use super::topics::{LocalRecord, LocalTopicRecord, Topics};
@@ -30,7 +31,7 @@ pub struct LocalDriver {
     topics: Topics,
     tasks: BTreeMap<TaskId, Running>,
     /// Committed offset and its metadata, by topic and partition.
-    committed: BTreeMap<(String, i32), (i64, String)>,
+    committed: BTreeMap<TopicPartition, (i64, String)>,
     /// How far [`LocalDriver::read`] has read.
     read_up_to: BTreeMap<String, usize>,
     wall_clock_ms: i64,
@@ -176,7 +177,7 @@ impl LocalDriver {
     /// Committed offset of a source partition.
     #[must_use]
     pub fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
-        let committed = self.committed.get(&(topic.to_owned(), partition));
+        let committed = self.committed.get(&TopicPartition::new(topic, partition));
         committed.map(|(offset, _)| *offset)
     }
 
@@ -246,7 +247,7 @@ impl LocalDriver {
             }
             let mut positions = Vec::new();
             for (index, input) in inputs.iter().enumerate() {
-                let committed = self.committed.get(&(input.topic.clone(), input.partition));
+                let committed = self.committed.get(&input.name);
                 let (offset, metadata) = committed.cloned().unwrap_or_default();
                 task.restore_time(index, &metadata);
                 positions.push(offset);
@@ -267,9 +268,8 @@ impl LocalDriver {
             return Ok(());
         };
         for offset in running.task.offsets() {
-            let partition = (offset.topic, offset.partition);
             self.committed
-                .insert(partition, (offset.offset, offset.metadata));
+                .insert(offset.name, (offset.offset, offset.metadata));
         }
         running.task.committed();
         Ok(())
@@ -309,7 +309,7 @@ impl Running {
         for (index, position) in self.positions.iter_mut().enumerate() {
             let input = &self.task.inputs()[index];
             let records: Vec<_> = topics
-                .read(&input.topic, input.partition, *position)
+                .read(&input.name.topic, input.name.partition, *position)
                 .map(LocalTopicRecord::to_record)
                 .collect();
             if let Some(last) = records.last() {

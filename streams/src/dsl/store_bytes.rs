@@ -1,0 +1,103 @@
+//! The bytes behind a typed store: a key-value store or a window store of the task.
+
+use bytes::{Bytes, BytesMut};
+
+use super::graph::Store;
+use super::serde::{Serde, SerdeContext, encode};
+use super::windows::split_windowed;
+use crate::runtime::{StoreIndex, StoreKind, StoredValue, StreamsError, TaskContext};
+
+/// Reads and writes a store's bytes. Keys of window stores are `key | window start (8 bytes)`.
+pub(crate) struct StoreBytes {
+    name: String,
+    index: StoreIndex,
+    is_windowed: bool,
+    buffer: BytesMut,
+}
+
+impl StoreBytes {
+    pub(crate) fn new(index: StoreIndex, store: &Store) -> Self {
+        Self {
+            name: store.name.clone(),
+            index,
+            is_windowed: matches!(store.kind, StoreKind::Window { .. }),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    pub(crate) fn load(
+        &self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+    ) -> Result<Option<StoredValue>, StreamsError> {
+        if !self.is_windowed {
+            return task.store(self.index)?.get(key);
+        }
+        let (key, start) = self.window_key(key)?;
+        task.window_store(self.index)?.get(&key, start)
+    }
+
+    pub(crate) fn put(
+        &self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+        value: &[u8],
+        timestamp: i64,
+    ) -> Result<(), StreamsError> {
+        if !self.is_windowed {
+            return task.store(self.index)?.put(key, value, timestamp);
+        }
+        let (key, start) = self.window_key(key)?;
+        let store = task.window_store(self.index)?;
+        // A window that is beyond retention by now is emitted, but not kept.
+        store.put(&key, start, value, timestamp)?;
+        Ok(())
+    }
+
+    pub(crate) fn delete(
+        &self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+        timestamp: i64,
+    ) -> Result<(), StreamsError> {
+        if !self.is_windowed {
+            return task.store(self.index)?.delete(key, timestamp);
+        }
+        let (key, start) = self.window_key(key)?;
+        task.window_store(self.index)?
+            .delete(&key, start, timestamp)
+    }
+
+    /// Value and timestamp of what was loaded; -1 is the timestamp of nothing.
+    pub(crate) fn decode<V: Serde>(
+        &self,
+        stored: Option<StoredValue>,
+    ) -> Result<(Option<V>, i64), StreamsError> {
+        let Some(stored) = stored else {
+            return Ok((None, -1));
+        };
+        let value = V::decode(&SerdeContext::value(&self.name), &stored.value);
+        let value = value.map_err(|error| self.error(format!("cannot read a value: {error}")))?;
+        Ok((Some(value), stored.timestamp))
+    }
+
+    pub(crate) fn encode<V: Serde>(
+        &mut self,
+        value: Option<&V>,
+    ) -> Result<Option<Bytes>, StreamsError> {
+        let Some(value) = value else { return Ok(None) };
+        let encoded = encode(value, &SerdeContext::value(&self.name), &mut self.buffer);
+        encoded.map_err(|error| self.error(format!("cannot write a value: {error}")))
+    }
+
+    fn window_key(&self, key: &Bytes) -> Result<(Bytes, i64), StreamsError> {
+        split_windowed(key).ok_or_else(|| self.error("was given a key without a window".to_owned()))
+    }
+
+    fn error(&self, reason: String) -> StreamsError {
+        StreamsError::Store {
+            store: self.name.clone(),
+            reason,
+        }
+    }
+}
