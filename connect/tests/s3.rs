@@ -16,6 +16,7 @@ use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn endpoint() -> Option<String> {
     let endpoint = std::env::var("MOLDAU_TEST_S3").ok();
     if endpoint.is_none() {

@@ -4,6 +4,7 @@
 //! of it by hand (`reader`), because that reports all mistakes at once, each with its line.
 
 pub(crate) mod connector;
+mod connector_keys;
 pub(crate) mod diagnostics;
 mod document;
 pub(crate) mod placeholders;

@@ -56,7 +56,7 @@ fn connector(sink: &str) -> (ConnectorSpec, ObjectSinkSpec) {
     let SinkKind::Object(object) = sink.kind.clone() else {
         panic!("an object sink")
     };
-    (spec, object)
+    (spec.clone(), *object)
 }
 
 fn context(cluster: FakeCluster, spec: &ConnectorSpec) -> TaskContext<FakeCluster> {
