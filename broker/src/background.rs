@@ -9,7 +9,7 @@ use moldau_core::ids::Offset;
 use moldau_log::{LogDirectory, LogError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::node::Node;
 use crate::runtime::{Partition, now_ms};
@@ -95,8 +95,6 @@ fn maintain_partition(
     };
     let retention = log.apply_retention(now_ms, high_watermark)?;
     if retention.deleted_segments > 0 {
-        let (segments, bytes) = (retention.deleted_segments, retention.deleted_bytes);
-        info!(topic = %partition.topic, partition = partition.index, segments, bytes, "deleted old segments");
         if let Err(rejection) = state
             .leader
             .advance_log_start(Offset(retention.log_start_offset))

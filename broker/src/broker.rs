@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use moldau_core::config::TopicDefaults;
 use moldau_core::metadata::{BrokerRecord, MetadataImage, MetadataRecord};
@@ -157,7 +158,17 @@ impl Opened {
             defaults.clone(),
             Arc::clone(&tail),
         ));
+        let started = Instant::now();
         partitions.reconcile(&image)?;
+        if image.partition_count() > 0 {
+            let (partitions, elapsed) = (image.partition_count(), started.elapsed());
+            info!(
+                partitions,
+                ?elapsed,
+                clean = directory.was_clean_shutdown(),
+                "opened logs"
+            );
+        }
         let quorum = Quorum::new(log, image);
         Ok(Self {
             config,

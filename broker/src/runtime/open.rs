@@ -15,7 +15,6 @@ use moldau_log::{
 use moldau_protocol::batch::BatchHeader;
 use moldau_protocol::records::producer_snapshot::ProducerSnapshot;
 use moldau_protocol::{KString, Uuid};
-use tracing::info;
 
 use super::partition::{Partition, Rules, WriterState};
 use super::{lock, now_ms};
@@ -170,16 +169,13 @@ impl Openings<'_> {
 
 impl Opening {
     fn recover(&self, producers: &mut Producers) -> Result<Log<FileStorage>, LogError> {
-        let (log, report) = Log::open(
+        let (log, _) = Log::open(
             FileStorage,
             self.directory.clone(),
             self.config.clone(),
             &self.start,
             producers,
         )?;
-        if !self.start.clean_shutdown {
-            info!(directory = %self.directory.display(), ?report, "recovered log");
-        }
         Ok(log)
     }
 }
