@@ -14,6 +14,7 @@ pub mod formats;
 pub mod operators;
 pub mod parser;
 pub mod plan;
+mod postgres;
 pub mod render;
 pub mod rows;
 pub mod scan;

@@ -10,6 +10,9 @@ mod program;
 mod repartition;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use application::{QuerySpec, application};
 pub use counters::QueryCounters;
 pub use layout::{SinkLayout, sink_columns};

@@ -97,7 +97,7 @@ pub(super) async fn from_select(
     )))
 }
 
-fn declared_source(
+pub(crate) fn declared_source(
     create: &CreateSource,
     properties: &Properties,
     text: String,
@@ -197,7 +197,7 @@ fn check_kind(create: &CreateAs, plan: &ContinuousPlan) -> Result<(), SqlError> 
     }
 }
 
-fn sink_source(
+pub(crate) fn sink_source(
     create: &CreateAs,
     properties: &Properties,
     plan: &ContinuousPlan,

@@ -2,13 +2,14 @@
 
 mod catalog_log;
 mod config;
-mod create;
+pub(crate) mod create;
+mod describe;
 mod drop_source;
 mod explain;
 mod insert;
 mod interleave;
 mod print;
-mod properties;
+pub(crate) mod properties;
 mod push;
 mod queries;
 mod result;
@@ -52,6 +53,7 @@ struct Inner {
     log: tokio::sync::Mutex<Option<CatalogLog>>,
     running: Mutex<BTreeMap<String, Arc<RunningQuery>>>,
     closed: AtomicBool,
+    closing: tokio::sync::Notify,
 }
 
 impl Engine {
@@ -70,6 +72,7 @@ impl Engine {
                 log: tokio::sync::Mutex::new(Some(log)),
                 running: Mutex::new(BTreeMap::new()),
                 closed: AtomicBool::new(false),
+                closing: tokio::sync::Notify::new(),
             }),
         };
         let catalog = engine.catalog();
@@ -100,6 +103,7 @@ impl Engine {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.inner.closing.notify_waiters();
         let queries: Vec<_> = std::mem::take(&mut *self.running()).into_values().collect();
         for query in &queries {
             query.request_stop();
@@ -134,6 +138,14 @@ impl Engine {
             Err(SqlError::new(SqlErrorKind::Closed, "the engine is closed"))
         } else {
             Ok(())
+        }
+    }
+
+    /// Ends when the engine is closed.
+    pub(crate) async fn closed(&self) {
+        let closing = self.inner.closing.notified();
+        if self.check_open().is_ok() {
+            closing.await;
         }
     }
 

@@ -7,14 +7,14 @@ use crate::parser::Property;
 
 /// What may stand in `WITH (..)`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Properties {
-    pub(super) topic: Option<String>,
-    pub(super) key_format: Option<Format>,
-    pub(super) value_format: Option<Format>,
-    pub(super) partitions: Option<i32>,
-    pub(super) replicas: Option<i16>,
-    pub(super) timestamp: Option<(String, Position)>,
-    pub(super) window_size_ms: Option<i64>,
+pub(crate) struct Properties {
+    pub(crate) topic: Option<String>,
+    pub(crate) key_format: Option<Format>,
+    pub(crate) value_format: Option<Format>,
+    pub(crate) partitions: Option<i32>,
+    pub(crate) replicas: Option<i16>,
+    pub(crate) timestamp: Option<(String, Position)>,
+    pub(crate) window_size_ms: Option<i64>,
 }
 
 const NAMES: [&str; 11] = [
@@ -32,7 +32,7 @@ const NAMES: [&str; 11] = [
 ];
 
 impl Properties {
-    pub(super) fn read(list: &[Property]) -> Result<Self, SqlError> {
+    pub(crate) fn read(list: &[Property]) -> Result<Self, SqlError> {
         let mut properties = Self::default();
         let mut delimiter = None;
         for property in list {

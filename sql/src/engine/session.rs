@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::config::ConfigOptions;
 use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement as DataFusionStatement;
 use futures::StreamExt as _;
 
 use super::Engine;
@@ -143,6 +145,27 @@ impl Session {
             .planner()
             .plan_select(select, &catalog, Arc::new(resolver), Some(&self.options))
             .await
+    }
+
+    async fn plan_datafusion(&self, statement: DataFusionStatement) -> Result<Planned, SqlError> {
+        let resolver = ScanResolver::new(self.engine.client().clone(), None);
+        let catalog = self.engine.catalog();
+        let planned = self
+            .engine
+            .planner()
+            .plan(statement, &catalog, Arc::new(resolver), Some(&self.options))
+            .await?;
+        refuse_changes(&planned)?;
+        Ok(planned)
+    }
+
+    /// The columns of a statement of DataFusion's own.
+    pub(super) async fn describe_datafusion(
+        &self,
+        statement: &DataFusionStatement,
+    ) -> Result<Option<SchemaRef>, SqlError> {
+        let planned = self.plan_datafusion(statement.clone()).await?;
+        Ok(Some(Arc::new(planned.plan.schema().as_arrow().clone())))
     }
 
     /// The engine that the session belongs to.

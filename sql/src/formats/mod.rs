@@ -271,6 +271,13 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
+/// A nested value as JSON.
+pub(crate) fn json_text(cells: &Cells<'_>, row: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    json::write_value(cells, row, &mut out);
+    out
+}
+
 fn is_nested(sql_type: &SqlType) -> bool {
     matches!(
         sql_type,
