@@ -44,7 +44,6 @@ impl<S: Storage> LogDirectory<S> {
     ///
     /// # Errors
     /// - [`LogError::Locked`]: another process works there
-    /// - [`LogError::Corrupt`]: a checkpoint is malformed
     /// - [`LogError::Io`], [`LogError::DiskFull`]: the file system refuses
     pub fn open(storage: S, path: impl Into<PathBuf>) -> Result<Self, LogError> {
         let path = path.into();
@@ -54,7 +53,7 @@ impl<S: Storage> LogDirectory<S> {
         let lock = lock.ok_or_else(|| LogError::Locked {
             directory: path.clone(),
         })?;
-        let offsets = |name: &str| checkpoint::read_offsets(&storage, &path.join(name));
+        let offsets = |name: &str| read_checkpoint(&storage, &path.join(name));
         let recovery_points = offsets(RECOVERY_POINTS_FILE_NAME)?;
         let log_start_offsets = offsets(LOG_START_OFFSETS_FILE_NAME)?;
         let high_watermarks = offsets(HIGH_WATERMARKS_FILE_NAME)?;
@@ -240,6 +239,21 @@ fn create_directories<S: Storage>(storage: &S, path: &Path) -> Result<(), LogErr
             .context("sync directory", parent)?;
     }
     Ok(())
+}
+
+/// A damaged checkpoint counts as none: then more is scanned, and deleted records may come back,
+/// but nothing is lost.
+fn read_checkpoint<S: Storage>(
+    storage: &S,
+    path: &Path,
+) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+    match checkpoint::read_offsets(storage, path) {
+        Err(error @ LogError::Corrupt { .. }) => {
+            warn!(%error, "going on without this checkpoint");
+            Ok(BTreeMap::new())
+        }
+        read => read,
+    }
 }
 
 /// Removes the marker of a clean shutdown durably; returns whether it was there.

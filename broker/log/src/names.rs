@@ -76,6 +76,14 @@ impl FileKind {
         Self::ProducerSnapshot,
     ];
 
+    /// The files that come and go with a segment, the log first.
+    pub(crate) const OF_SEGMENT: [Self; 4] = [
+        Self::Log,
+        Self::OffsetIndex,
+        Self::TimeIndex,
+        Self::TransactionIndex,
+    ];
+
     const fn suffix(self) -> &'static str {
         match self {
             Self::Log => ".log",

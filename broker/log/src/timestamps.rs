@@ -58,8 +58,8 @@ impl<S: Storage> LogSnapshot<S> {
             if self.segment_end_offset(index) <= self.log_start_offset {
                 continue;
             }
-            match self.segment_max_timestamp(index) {
-                Ok(candidate) => largest = largest.max(candidate.map(|entry| entry.timestamp)),
+            match self.largest_timestamp(index) {
+                Ok(candidate) => largest = largest.max(candidate),
                 Err(error) if error.is_not_found() => {} // deleted meanwhile
                 Err(error) => return Err(error),
             }
@@ -68,6 +68,30 @@ impl<S: Storage> LogSnapshot<S> {
             Some(timestamp) => self.offset_for_timestamp(timestamp, i64::MAX),
             None => Ok(None),
         }
+    }
+
+    /// The largest timestamp of the records of a segment that can be read.
+    fn largest_timestamp(&self, index: usize) -> Result<Option<i64>, LogError> {
+        let segment = &self.segments[index];
+        if segment.base_offset >= self.log_start_offset {
+            let largest = self.segment_max_timestamp(index)?;
+            return Ok(largest.map(|entry| entry.timestamp));
+        }
+        // What the index says may belong to a record below the log start offset.
+        let (mut largest, size) = (None, self.segment_size(index));
+        let first = segment.batch_at_or_after(self.log_start_offset, size)?;
+        let mut walk = segment.walk(first.map_or(size, |first| first.position), size)?;
+        while let Some(batch) = walk.next()? {
+            let candidate = if batch.header.base_offset >= self.log_start_offset {
+                Some(batch.header.max_timestamp)
+            } else {
+                let records = self.records(index, &batch)?.into_iter();
+                let readable = records.filter(|record| record.offset >= self.log_start_offset);
+                readable.map(|record| record.timestamp).max()
+            };
+            largest = largest.max(candidate);
+        }
+        Ok(largest)
     }
 
     fn search_segment(
@@ -112,25 +136,21 @@ impl<S: Storage> LogSnapshot<S> {
         batch: &BatchAt,
         timestamp: i64,
     ) -> Result<Option<TimestampOffset>, LogError> {
+        let mut records = self.records(index, batch)?.into_iter();
+        let found = records
+            .find(|record| record.timestamp >= timestamp && record.offset >= self.log_start_offset);
+        Ok(found.map(|record| TimestampOffset {
+            timestamp: record.timestamp,
+            offset: record.offset,
+            leader_epoch: batch.header.partition_leader_epoch,
+        }))
+    }
+
+    /// The records of a batch, decoded.
+    fn records(&self, index: usize, batch: &BatchAt) -> Result<Vec<Record>, LogError> {
         let file = &self.segments[index].file;
-        let corrupt = |reason: String| LogError::corrupt(file.path(), batch.position, reason);
         let bytes = batch.read(file.get()?, file.path())?;
-        let records = RecordBatch::parse(bytes).and_then(|batch| batch.records());
-        for record in records.map_err(|error| corrupt(error.to_string()))? {
-            let Record {
-                offset,
-                timestamp: found,
-                ..
-            } = record.map_err(|error| corrupt(error.to_string()))?;
-            if found >= timestamp && offset >= self.log_start_offset {
-                let leader_epoch = batch.header.partition_leader_epoch;
-                return Ok(Some(TimestampOffset {
-                    timestamp: found,
-                    offset,
-                    leader_epoch,
-                }));
-            }
-        }
-        Ok(None)
+        let records = RecordBatch::parse(bytes).and_then(|batch| batch.records()?.collect());
+        records.map_err(|error| LogError::corrupt(file.path(), batch.position, error.to_string()))
     }
 }

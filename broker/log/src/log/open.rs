@@ -105,7 +105,8 @@ impl<S: Storage> Log<S> {
             warn!(log = %log.directory.display(), end, offset, "log ends below its start offset, beginning anew there");
             log.reset_to(offset)?;
         }
-        log.settle(unsynced, is_new, start.clean_shutdown)?;
+        let is_clean = start.clean_shutdown && !is_new;
+        log.settle(unsynced, is_clean)?;
         log.replay(observer, &mut report)?;
         if report.scanned_bytes > 0 {
             info!(log = %log.directory.display(), log_end_offset = log.log_end_offset,
@@ -192,13 +193,8 @@ impl<S: Storage> Log<S> {
 
     /// Makes durable what recovery kept, as the durable offset says so from now on. An empty log
     /// may wait for its first sync.
-    fn settle(
-        &self,
-        unsynced: SyncedFiles<S::File>,
-        is_new: bool,
-        clean_shutdown: bool,
-    ) -> Result<(), LogError> {
-        let names = if is_new || !clean_shutdown {
+    fn settle(&self, unsynced: SyncedFiles<S::File>, is_clean: bool) -> Result<(), LogError> {
+        let names = if !is_clean {
             [Some(self.directory.as_path()), self.directory.parent()]
         } else {
             [None, None]

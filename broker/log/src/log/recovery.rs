@@ -125,14 +125,16 @@ impl<'a, S: Storage> Recovery<'a, S> {
             below.copied().unwrap_or(i64::MIN)
         };
         for (index, base_offset) in bases.iter().copied().enumerate() {
-            let next_base = bases.get(index + 1).copied();
-            let last = match next_base {
-                _ if base_offset >= scan_from => self.scan_segment(base_offset, next_base)?,
-                Some(_) => self.load_sealed(base_offset)?,
-                None => Some(self.load_active(base_offset)?),
+            let behind = &bases[index + 1..];
+            let last = if base_offset >= scan_from {
+                self.scan_segment(base_offset, behind)?
+            } else if behind.is_empty() {
+                Some(self.load_active(base_offset)?)
+            } else {
+                self.load_sealed(base_offset)?;
+                None
             };
             if let Some(last) = last {
-                self.remove_segments(&bases[index + 1..])?;
                 return Ok(self.finish(last));
             }
         }
@@ -162,12 +164,14 @@ impl<'a, S: Storage> Recovery<'a, S> {
     fn scan_segment(
         &mut self,
         base_offset: i64,
-        next_base: Option<i64>,
+        behind: &[i64],
     ) -> Result<Option<Scan<S>>, LogError> {
+        let next_base = behind.first().copied();
         let mut scan = self.scan(base_offset, next_base)?;
         let path = scan.segment.file.path().to_path_buf();
         if let Some(reason) = scan.problem.take() {
-            self.cut(&scan, reason)?;
+            self.check_recovery_point(&scan, &reason)?;
+            self.cut(&scan, reason, behind)?;
             return Ok(Some(scan));
         }
         let file = scan.segment.file.get()?.clone();
@@ -243,72 +247,69 @@ impl<'a, S: Storage> Recovery<'a, S> {
         ))
     }
 
-    /// Cuts a segment where its valid batches end.
-    fn cut(&mut self, scan: &Scan<S>, reason: String) -> Result<(), LogError> {
-        let (path, position) = (scan.segment.file.path(), scan.valid_size);
-        let recovery_point = self.start.recovery_point;
-        if scan.end_offset < recovery_point && self.start.on_corruption == OnCorruption::Refuse {
-            let end_offset = scan.end_offset;
-            return Err(LogError::corrupt(
-                path,
-                position,
-                format!(
-                    "{reason}; offsets {end_offset} to {recovery_point} were on the disk, so this is no torn write: \
-                 restore the file, or give up what follows"
-                ),
-            ));
+    /// Whether a scan may end where it did.
+    fn check_recovery_point(&self, scan: &Scan<S>, reason: &str) -> Result<(), LogError> {
+        let (end_offset, recovery_point) = (scan.end_offset, self.start.recovery_point);
+        if end_offset >= recovery_point || self.start.on_corruption == OnCorruption::Cut {
+            return Ok(());
         }
+        let explained = format!(
+            "{reason}; offsets {end_offset} to {recovery_point} were on the disk, so this is no \
+             torn write: restore the file, or give up what follows"
+        );
+        Err(LogError::corrupt(
+            scan.segment.file.path(),
+            scan.valid_size,
+            explained,
+        ))
+    }
+
+    /// Lets the log end with the valid batches of a segment.
+    ///
+    /// What lies behind goes first, the newest segment before the others: a crash on the way leaves
+    /// the same place to be found again, and nothing that was removed can come back behind it.
+    fn cut(&mut self, scan: &Scan<S>, reason: String, behind: &[i64]) -> Result<(), LogError> {
+        for base_offset in behind.iter().rev() {
+            self.remove_segment(*base_offset)?;
+        }
+        self.storage
+            .sync_directory(self.directory)
+            .context("sync directory", self.directory)?;
+        let (path, position) = (scan.segment.file.path(), scan.valid_size);
         let file = scan.segment.file.get()?;
         file.set_size(position).context("cut", path)?;
         file.sync().context("sync", path)?;
-        let dropped_bytes = self.files.logs[&scan.segment.base_offset].saturating_sub(position);
-        let file = path.to_path_buf();
-        self.report.truncation = Some(Truncation {
-            file,
+        let size = self.files.logs[&scan.segment.base_offset];
+        let truncation = Truncation {
+            file: path.to_path_buf(),
             position,
-            dropped_bytes,
-            dropped_segments: 0,
+            dropped_bytes: size.saturating_sub(position),
+            dropped_segments: behind.len(),
             reason,
-        });
+        };
+        warn!(file = %path.display(), position, dropped_bytes = truncation.dropped_bytes,
+            dropped_segments = behind.len(), reason = %truncation.reason,
+            "cut off what a crash left at the end of the log");
+        self.report.truncation = Some(truncation);
         Ok(())
     }
 
-    /// Removes the segments behind the end of the log.
-    fn remove_segments(&mut self, bases: &[i64]) -> Result<(), LogError> {
-        for base_offset in bases.iter().rev() {
-            for kind in [
-                FileKind::Log,
-                FileKind::OffsetIndex,
-                FileKind::TimeIndex,
-                FileKind::TransactionIndex,
-            ] {
-                if kind == FileKind::Log || self.files.indexes.contains_key(&(*base_offset, kind)) {
-                    let path = self.directory.join(file_name(*base_offset, kind));
-                    self.storage.remove_file(&path).context("remove", &path)?;
-                }
+    fn remove_segment(&self, base_offset: i64) -> Result<(), LogError> {
+        for kind in FileKind::OF_SEGMENT {
+            if kind == FileKind::Log || self.files.indexes.contains_key(&(base_offset, kind)) {
+                let path = self.directory.join(file_name(base_offset, kind));
+                self.storage.remove_file(&path).context("remove", &path)?;
             }
-        }
-        if let Some(truncation) = &mut self.report.truncation {
-            truncation.dropped_segments = bases.len();
-            let Truncation {
-                file,
-                position,
-                dropped_bytes,
-                dropped_segments,
-                reason,
-            } = truncation;
-            let file = file.display();
-            warn!(%file, position, dropped_bytes, dropped_segments, %reason, "cut off what a crash left at the end of the log");
         }
         Ok(())
     }
 
     /// A sealed segment as its files describe it.
-    fn load_sealed(&mut self, base_offset: i64) -> Result<Option<Scan<S>>, LogError> {
+    fn load_sealed(&mut self, base_offset: i64) -> Result<(), LogError> {
         let size = self.files.logs[&base_offset];
         if let Some(sealed) = self.with_index_files(base_offset, size) {
             self.sealed.push(Arc::new(sealed));
-            return Ok(None);
+            return Ok(());
         }
         self.report.rebuilt_indexes += 1;
         let segment = Segment::active(base_offset, self.lazy_file(base_offset));
@@ -318,7 +319,7 @@ impl<'a, S: Storage> Recovery<'a, S> {
         let (sealed, index_files) = activated.segment.seal(self.storage, size)?;
         self.unsynced.extend(index_files);
         self.sealed.push(Arc::new(sealed));
-        Ok(None)
+        Ok(())
     }
 
     /// The last segment after a clean shutdown, or if that is not true, after a scan.
@@ -336,7 +337,7 @@ impl<'a, S: Storage> Recovery<'a, S> {
                 problem: None,
             }),
             Err(LogError::Corrupt { .. }) => {
-                let scanned = self.scan_segment(base_offset, None)?;
+                let scanned = self.scan_segment(base_offset, &[])?;
                 scanned.ok_or_else(|| {
                     LogError::corrupt(segment.file.path(), 0, "the last segment cannot be read")
                 })

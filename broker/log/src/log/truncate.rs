@@ -75,6 +75,10 @@ impl<S: Storage> Log<S> {
             self.delete_files(base_offset, i64::MIN)?;
             self.segments.pop();
         }
+        // Otherwise a crash could leave a gap before a segment that was to go.
+        self.storage
+            .sync_directory(&self.directory)
+            .context("sync directory", &self.directory)?;
         let segment = Arc::clone(self.active_segment());
         let mut end_offset = offset;
         if let Some(batch) = segment.batch_at_or_after(offset, size)? {
@@ -84,9 +88,6 @@ impl<S: Storage> Log<S> {
         let (file, path) = (segment.file.get()?, segment.file.path());
         file.set_size(size).context("cut", path)?;
         file.sync().context("sync", path)?;
-        self.storage
-            .sync_directory(&self.directory)
-            .context("sync directory", &self.directory)?;
         let activated = segment.activate(size, end_offset, self.config.index_interval_bytes)?;
         let last = self.segments.len() - 1;
         self.segments[last] = Arc::new(activated.segment);
@@ -157,12 +158,7 @@ impl<S: Storage> Log<S> {
         base_offset: i64,
         removable_at_ms: i64,
     ) -> Result<(), LogError> {
-        for kind in [
-            FileKind::Log,
-            FileKind::OffsetIndex,
-            FileKind::TimeIndex,
-            FileKind::TransactionIndex,
-        ] {
+        for kind in FileKind::OF_SEGMENT {
             let name = file_name(base_offset, kind);
             let from = self.directory.join(&name);
             let to = self.directory.join(name + DELETED_SUFFIX);

@@ -141,3 +141,13 @@ fn a_destroyed_log_leaves_nothing() {
     assert!(storage.list(Path::new(DIRECTORY)).is_err());
     assert_eq!(storage.list(Path::new("/data")).unwrap(), []);
 }
+
+#[test]
+fn a_damaged_checkpoint_counts_as_none() {
+    let storage = SimStorage::new();
+    let orders = TopicPartition::new("orders", 0);
+    drop(open(&storage));
+    let path = Path::new("/data/recovery-point-offset-checkpoint");
+    storage.replace(path, b"0\n1\nrubbish\n").unwrap();
+    assert_eq!(open(&storage).log_start(&orders), LogStart::default());
+}

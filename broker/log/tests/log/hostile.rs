@@ -67,7 +67,7 @@ fn damage_anywhere_in_any_file_is_survived() {
     for name in names {
         let file = PathBuf::from(DIRECTORY).join(name);
         let length = closed().read(&file).unwrap().len();
-        for position in (0..length).step_by(1 + length / 60) {
+        for position in (0..length).step_by(1 + length / 17) {
             for bytes in [&[0xff; 4][..], &[0; 4], &[0x7f, 0xff, 0xff, 0xff]] {
                 for clean_shutdown in [true, false] {
                     let storage = closed();

@@ -112,6 +112,20 @@ fn the_largest_timestamp_gives_its_first_record() {
 }
 
 #[test]
+fn records_below_the_log_start_offset_do_not_count() {
+    let mut log = log_of(&[[10, 90, 30], [40, 50, 60]], Compression::None);
+    log.advance_log_start(2).unwrap();
+    assert_eq!(
+        log.snapshot().offset_of_max_timestamp().unwrap(),
+        found(60, 5)
+    );
+    assert_eq!(
+        log.snapshot().offset_for_timestamp(0, i64::MAX).unwrap(),
+        found(30, 2)
+    );
+}
+
+#[test]
 fn the_time_of_append_counts_for_the_whole_batch() {
     let (mut log, _) = open_with(
         &SimStorage::new(),
