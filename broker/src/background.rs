@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use moldau_core::ids::Offset;
 use moldau_log::{LogDirectory, LogError};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use crate::alarm::Alarm;
 use crate::node::Node;
 use crate::runtime::{Partition, now_ms};
 
@@ -19,7 +19,7 @@ pub(crate) fn spawn(
     tasks: &mut JoinSet<()>,
     node: &Arc<Node>,
     directory: &Arc<LogDirectory>,
-    failed: watch::Sender<Option<String>>,
+    alarm: &Alarm,
 ) {
     let groups = Arc::clone(node);
     tasks.spawn(until_stopped(Arc::clone(node), async move {
@@ -44,10 +44,10 @@ pub(crate) fn spawn(
         })
         .await;
     }));
-    let watched = Arc::clone(node);
+    let (watched, alarm) = (Arc::clone(node), alarm.clone());
     tasks.spawn(until_stopped(Arc::clone(node), async move {
         watched.metadata.failed().await;
-        failed.send_replace(Some("the metadata log cannot be written".to_owned()));
+        alarm.raise("the metadata log cannot be written".to_owned());
     }));
 }
 

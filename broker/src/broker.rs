@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::alarm::Alarm;
 use crate::background;
 use crate::config::{BrokerConfig, ConfigError};
 use crate::coordinator::Coordinators;
@@ -46,7 +47,7 @@ pub struct BrokerHandle {
     metrics: Arc<BrokerMetrics>,
     /// Listeners and background tasks.
     tasks: JoinSet<()>,
-    failure: watch::Receiver<Option<String>>,
+    alarm: Alarm,
 }
 
 /// Why a broker does not start.
@@ -203,10 +204,12 @@ impl Opened {
     }
 
     fn serve(self, sockets: Vec<TcpListener>) -> Result<BrokerHandle, StartError> {
-        let syncs = Syncs::start(SYNC_THREADS).map_err(StartError::Thread)?;
+        let alarm = Alarm::new();
+        let syncs = Syncs::start(SYNC_THREADS, &alarm).map_err(StartError::Thread)?;
         let shared = WriterShared {
             tail: Arc::clone(&self.tail),
             syncs: Arc::clone(&syncs),
+            alarm: alarm.clone(),
         };
         let writers = Writers::start(
             self.config.num_writer_threads,
@@ -239,12 +242,11 @@ impl Opened {
             stop: watch::Sender::new(false),
             config: self.config,
         });
-        let (failed, failure) = watch::channel(None);
         let mut tasks = JoinSet::new();
         for socket in sockets {
             tasks.spawn(Listener::new(socket, Arc::clone(&node)).run());
         }
-        background::spawn(&mut tasks, &node, &self.directory, failed);
+        background::spawn(&mut tasks, &node, &self.directory, &alarm);
         let listener = addresses
             .first()
             .copied()
@@ -258,7 +260,7 @@ impl Opened {
             syncs,
             addresses,
             tasks,
-            failure,
+            alarm,
             node,
         })
     }
@@ -295,16 +297,7 @@ impl BrokerHandle {
     ///
     /// Resolves with what happened when a task that the broker cannot do without has ended.
     pub async fn failed(&self) -> Result<(), BrokerError> {
-        let mut failure = self.failure.clone();
-        let reason = failure
-            .wait_for(Option::is_some)
-            .await
-            .ok()
-            .and_then(|reason| reason.clone());
-        match reason {
-            Some(reason) => Err(BrokerError::Failed(reason)),
-            None => std::future::pending().await,
-        }
+        Err(BrokerError::Failed(self.alarm.raised().await))
     }
 
     /// Stops cleanly: answers what was begun, brings everything to the disk and marks the directory clean.

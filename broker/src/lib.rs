@@ -20,6 +20,7 @@
 //!
 //! `unsafe` is used in `net::sendfile` alone, for system calls without a safe form.
 
+mod alarm;
 mod background;
 mod broker;
 pub mod config;

@@ -11,6 +11,7 @@ mod timer;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use moldau_core::coordinator::{Action, Caller, Coordinator, CoordinatorSettings, partition_for};
 use moldau_core::group::GroupSettings;
@@ -30,6 +31,8 @@ use crate::runtime::{Partitions, Writers};
 #[derive(Debug)]
 pub(crate) struct Coordinators {
     settings: CoordinatorSettings,
+    /// `request.timeout.ms`
+    append_limit: Duration,
     partitions: Arc<Partitions>,
     writers: Arc<Writers>,
     /// By partition of `__consumer_offsets`.
@@ -46,6 +49,7 @@ impl Coordinators {
     ) -> Self {
         Self {
             settings: settings(config),
+            append_limit: Duration::from_millis(config.request_timeout_ms),
             partitions,
             writers,
             shards: RwLock::default(),
@@ -199,6 +203,7 @@ impl Coordinators {
                 Arc::clone(&self.writers),
                 Arc::clone(&self.timer),
                 self.settings,
+                self.append_limit,
             ));
         }
         shards.clone()

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use moldau_core::coordinator::{Action, Coordinator, CoordinatorRecord, CoordinatorSettings};
 use moldau_core::ids::{AppendId, Token};
@@ -22,6 +23,8 @@ pub(super) struct Shard {
     writers: Arc<Writers>,
     timer: Arc<Timer>,
     settings: CoordinatorSettings,
+    /// How long a full writer queue is waited for.
+    append_limit: Duration,
     state: Mutex<State>,
     /// Set once the partition is replayed.
     loaded: OnceCell<()>,
@@ -48,12 +51,14 @@ impl Shard {
         writers: Arc<Writers>,
         timer: Arc<Timer>,
         settings: CoordinatorSettings,
+        append_limit: Duration,
     ) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             partition,
             writers,
             timer,
             settings,
+            append_limit,
             state: Mutex::default(),
             loaded: OnceCell::new(),
             due: AtomicI64::new(i64::MAX),
@@ -74,14 +79,14 @@ impl Shard {
         let (sender, receiver) = oneshot::channel();
         self.load().await?;
         // Before core changes anything: from there on, nothing may wait or be given up.
-        let slot = self.writers.slot(&self.partition).await;
+        let slot = self.slot().await?;
         {
             let mut state = self.lock();
             if state.appends.len() >= MAX_APPENDS || state.waiting.len() >= MAX_WAITING {
                 return Err(ErrorCode::CoordinatorLoadInProgress);
             }
             state.waiting.insert(token, sender);
-            self.run(&mut state, slot, call);
+            self.run(&mut state, Some(slot), call);
         }
         receiver.await.map_err(|_| ErrorCode::NotCoordinator)
     }
@@ -92,8 +97,8 @@ impl Shard {
         call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>,
     ) -> Result<(), ErrorCode> {
         self.load().await?;
-        let slot = self.writers.slot(&self.partition).await;
-        self.run(&mut self.lock(), slot, call);
+        let slot = self.slot().await?;
+        self.run(&mut self.lock(), Some(slot), call);
         Ok(())
     }
 
@@ -120,7 +125,7 @@ impl Shard {
 
     /// Calls core because its time has come.
     pub(super) async fn time_out(&self) {
-        let slot = self.writers.slot(&self.partition).await;
+        let slot = self.slot().await.ok();
         self.run(&mut self.lock(), slot, Coordinator::handle_timeout);
     }
 
@@ -138,6 +143,12 @@ impl Shard {
             Ok(())
         };
         self.loaded.get_or_try_init(load).await.copied()
+    }
+
+    /// A place for one append; a full queue is waited for, but not for ever.
+    async fn slot(&self) -> Result<Slot<'_>, ErrorCode> {
+        let slot = self.writers.slot(&self.partition, self.append_limit).await;
+        slot.map_err(|_| ErrorCode::CoordinatorNotAvailable)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -230,7 +241,7 @@ impl Shard {
                     return;
                 };
                 let outcome = outcome.await.unwrap_or(Err(ErrorCode::NotLeaderOrFollower));
-                let slot = shard.writers.slot(&shard.partition).await;
+                let slot = shard.slot().await.ok();
                 shard.run(
                     &mut shard.lock(),
                     slot,

@@ -47,6 +47,7 @@ pub(super) async fn start(
         transactional: request.transactional_id.is_some(),
         acks: request.acks,
         now_ms: now_ms(),
+        limit: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
     };
     let mut topics = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
@@ -66,11 +67,10 @@ pub(super) async fn start(
             partitions,
         });
     }
-    let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     Admission::Running(Box::pin(finish(
         topics,
         request.acks,
-        Instant::now() + limit,
+        Instant::now() + rules.limit,
     )))
 }
 
@@ -80,6 +80,8 @@ struct RequestRules {
     transactional: bool,
     acks: i16,
     now_ms: i64,
+    /// How long a full queue may hold the request up.
+    limit: Duration,
 }
 
 struct Topic {
@@ -106,8 +108,9 @@ impl RequestRules {
         match self.check(node, topic, data) {
             Ok((partition, batch, treatment)) => {
                 let (reply, receiver) = oneshot::channel();
-                let Some(slot) = node.writers.slot(&partition).await else {
-                    return Outcome::Refused(Refusal::from(ErrorCode::NotLeaderOrFollower));
+                let slot = match node.writers.slot(&partition, self.limit).await {
+                    Ok(slot) => slot,
+                    Err(code) => return Outcome::Refused(Refusal::from(code)),
                 };
                 slot.fill(Append {
                     log_append_time: treatment.log_append_time,

@@ -17,6 +17,7 @@ use tracing::error;
 
 use super::partition::{Partition, WriterState};
 use super::{lock, now_ms};
+use crate::alarm::Alarm;
 
 /// The sync threads and what waits for them.
 ///
@@ -42,13 +43,17 @@ impl Syncs {
     /// # Errors
     ///
     /// When the system gives no more threads.
-    pub(crate) fn start(threads: usize) -> io::Result<Arc<Self>> {
+    pub(crate) fn start(threads: usize, alarm: &Alarm) -> io::Result<Arc<Self>> {
         let syncs = Arc::new(Self::default());
         for index in 0..threads {
             let shared = Arc::clone(&syncs);
+            let alarm = alarm.clone();
             let thread = thread::Builder::new()
                 .name(format!("moldau-sync-{index}"))
-                .spawn(move || shared.run())?;
+                .spawn(move || {
+                    let _guard = alarm.guard();
+                    shared.run();
+                })?;
             lock(&syncs.threads).push(thread);
         }
         Ok(syncs)

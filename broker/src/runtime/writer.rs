@@ -7,13 +7,15 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-use moldau_protocol::Uuid;
+use moldau_protocol::{ErrorCode, Uuid};
 use tokio::sync::mpsc;
 
 use super::append::{Append, append_all};
 use super::partition::Partition;
 use super::{Syncs, TailCache, lock, now_ms};
+use crate::alarm::Alarm;
 
 /// The queues of the writer threads.
 ///
@@ -29,6 +31,7 @@ pub(crate) struct Writers {
 pub(crate) struct WriterShared {
     pub(crate) tail: Arc<TailCache>,
     pub(crate) syncs: Arc<Syncs>,
+    pub(crate) alarm: Alarm,
 }
 
 #[derive(Debug)]
@@ -74,16 +77,33 @@ impl Writers {
 
     /// Waits until the writer of `partition` takes one more append; in the order of the calls.
     ///
-    /// `None` when the writers have stopped.
-    pub(crate) async fn slot(&self, partition: &Partition) -> Option<Slot<'_>> {
-        let index = place(partition.topic_id, partition.index, self.queues.len());
-        self.queues.get(index)?.reserve().await.ok().map(Slot)
+    /// # Errors
+    ///
+    /// `REQUEST_TIMED_OUT` when the queue stays full for `limit`, `NOT_LEADER_OR_FOLLOWER` when the writers have stopped.
+    pub(crate) async fn slot(
+        &self,
+        partition: &Partition,
+        limit: Duration,
+    ) -> Result<Slot<'_>, ErrorCode> {
+        let queue = self
+            .queue(partition)
+            .ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let permit = tokio::time::timeout(limit, queue.reserve()).await;
+        let permit = permit.map_err(|_| ErrorCode::RequestTimedOut)?;
+        permit.map(Slot).map_err(|_| ErrorCode::NotLeaderOrFollower)
     }
 
     /// A place in the queue of the partition's writer if there is one now.
     pub(crate) fn free_slot(&self, partition: &Partition) -> Option<Slot<'_>> {
-        let index = place(partition.topic_id, partition.index, self.queues.len());
-        self.queues.get(index)?.try_reserve().ok().map(Slot)
+        self.queue(partition)?.try_reserve().ok().map(Slot)
+    }
+
+    fn queue(&self, partition: &Partition) -> Option<&mpsc::Sender<Command>> {
+        self.queues.get(place(
+            partition.topic_id,
+            partition.index,
+            self.queues.len(),
+        ))
     }
 
     /// Lets the writers finish what is queued, and waits for them; later appends are not answered.
@@ -106,6 +126,7 @@ fn place(topic: Uuid, partition: i32, writers: usize) -> usize {
 }
 
 fn run(mut queue: mpsc::Receiver<Command>, shared: &WriterShared) {
+    let _guard = shared.alarm.guard();
     let mut commands = Vec::with_capacity(MAX_TAKEN);
     let mut taken = Vec::with_capacity(MAX_TAKEN);
     let mut group = Vec::new();
