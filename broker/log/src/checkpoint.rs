@@ -104,6 +104,9 @@ fn read<S: Storage, T>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context("read checkpoint", path),
     };
+    if bytes.is_empty() {
+        return Ok(None); // Kafka creates its checkpoints empty
+    }
     let corrupt =
         |position: usize, reason: String| LogError::corrupt(path, position as u64, reason);
     let text = str::from_utf8(&bytes)

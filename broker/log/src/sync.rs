@@ -46,11 +46,12 @@ impl<S: Storage> SyncHandle<S> {
 
     /// Brings everything that was appended before the call to the disk, and returns the durable
     /// offset: all records below it survive a crash. Costs little if nothing was appended since
-    /// the last one.
+    /// the last one. A log whose records nobody waits for wants one now and then as well, as rolled
+    /// segments stay open until then.
     ///
     /// # Errors
-    /// - [`LogError::Failed`]: the disk refused, now or earlier; what of the last appends is on the disk
-    ///   is unknown, and the log takes no more
+    /// - [`LogError::Failed`]: the disk refused, now or earlier; what of the last appends is on the
+    ///   disk is unknown, and the log takes no more
     /// - [`LogError::DiskFull`]: there is no room for a checkpoint; try again later
     pub fn sync(&self) -> Result<i64, LogError> {
         let target = self.log_end_offset();
@@ -143,7 +144,11 @@ impl<F> SyncState<F> {
     }
 
     pub(crate) fn add_files(&self, files: impl IntoIterator<Item = (PathBuf, F)>) {
-        self.lock_unsynced().files.extend(files);
+        let mut unsynced = self.lock_unsynced();
+        for (path, file) in files {
+            unsynced.files.retain(|(other, _)| *other != path);
+            unsynced.files.push((path, file));
+        }
     }
 
     pub(crate) fn add_directory(&self, directory: PathBuf) {

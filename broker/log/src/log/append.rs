@@ -65,7 +65,8 @@ impl<S: Storage> Log<S> {
     /// # Errors
     /// - [`LogError::InvalidBatch`]: an offset is below the log end offset, or a length is wrong
     /// - [`LogError::DiskFull`], [`LogError::Io`]: nothing was appended, and the log is as it was
-    /// - [`LogError::Failed`]: the disk refused, now or earlier; the batches may reappear after a restart
+    /// - [`LogError::Failed`]: the disk refused, now or earlier; the batches may reappear after a
+    ///   restart
     pub fn append(&mut self, batches: &[AppendBatch]) -> Result<AppendedAt, LogError> {
         self.shared.check()?;
         let before = self.log_end_offset;
@@ -219,25 +220,22 @@ impl<S: Storage> Log<S> {
         Ok(self.active.size - before)
     }
 
-    /// Cuts off what a failed write left. Only if that works and the disk was full, the log goes
-    /// on.
+    /// Cuts off what a failed write left. Only if that works and the disk was full, the log goes on.
     fn roll_back_write(&self, error: io::Error) -> LogError {
         let segment = self.active_segment();
-        let path = segment.file.path();
-        let cut = segment
-            .file
-            .get()
-            .map(|file| file.set_size(self.active.size));
-        match cut {
-            Ok(Ok(())) if is_disk_full(&error) => {
-                warn!(file = %path.display(), %error, "disk is full, appends are refused until there is room");
-                LogError::DiskFull {
-                    action: "append to",
-                    path: path.to_path_buf(),
-                    source: Arc::new(error),
-                }
-            }
-            _ => self.shared.fail("append to", path, error),
+        let path = segment.file.path().to_path_buf();
+        let file = segment.file.get().ok().filter(|_| is_disk_full(&error));
+        let Some(file) = file.filter(|file| file.set_size(self.active.size).is_ok()) else {
+            return self.shared.fail("append to", &path, error);
+        };
+        warn!(file = %path.display(), %error, "disk is full, appends are refused until there is room");
+        // Once the next sync is done, what was refused cannot come back after a crash.
+        self.shared.sync.add_files([(path.clone(), file.clone())]);
+        let (action, source) = ("append to", Arc::new(error));
+        LogError::DiskFull {
+            action,
+            path,
+            source,
         }
     }
 }
