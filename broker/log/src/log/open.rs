@@ -7,7 +7,7 @@ use std::sync::Arc;
 use moldau_protocol::Uuid;
 use moldau_protocol::batch::{BatchHeader, RecordBatch};
 use moldau_protocol::records::producer_snapshot::ProducerSnapshot;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use super::leftovers;
 use super::recovery::{Loaded, Recovery};
@@ -109,7 +109,7 @@ impl<S: Storage> Log<S> {
         log.settle(unsynced, is_clean)?;
         log.replay(observer, &mut report)?;
         if report.scanned_bytes > 0 {
-            info!(log = %log.directory.display(), log_end_offset = log.log_end_offset,
+            debug!(log = %log.directory.display(), log_end_offset = log.log_end_offset,
                 scanned_bytes = report.scanned_bytes, "recovered log");
         }
         Ok((log, report))
