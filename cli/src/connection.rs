@@ -7,7 +7,13 @@ use moldau_client::{Client, ClientConfig};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectionArgs {
     /// Kafka address to connect to first; several are separated by commas.
-    #[arg(short, long, env = "MOLDAU_BOOTSTRAP", default_value = "localhost:9092", value_name = "HOST:PORT")]
+    #[arg(
+        short,
+        long,
+        env = "MOLDAU_BOOTSTRAP",
+        default_value = "localhost:9092",
+        value_name = "HOST:PORT"
+    )]
     pub(crate) bootstrap: String,
 }
 

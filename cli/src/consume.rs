@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use moldau_client::{Client, Consumer, ConsumerConfig, Isolation, OffsetAndMetadata, OffsetReset, OffsetSpec, SeekTo, TopicPartition};
+use moldau_client::admin::OffsetSpec;
+use moldau_client::{
+    Client, Consumer, ConsumerConfig, Isolation, OffsetAndMetadata, OffsetReset, SeekTo,
+    TopicPartition,
+};
 use moldau_protocol::batch::Record;
 use serde_json::{Value, json};
 
@@ -68,7 +72,9 @@ impl FromStr for From {
         match text.parse::<i64>() {
             Ok(number) if number < 0 => Ok(Self::Last(number.saturating_neg())),
             Ok(number) => Ok(Self::Offset(number)),
-            Err(_) => Err("expected `start`, `end`, an offset, or `-N` for the last N records".to_owned()),
+            Err(_) => {
+                Err("expected `start`, `end`, an offset, or `-N` for the last N records".to_owned())
+            }
         }
     }
 }
@@ -99,10 +105,21 @@ struct Reader {
 impl Reader {
     async fn open(client: &Client, args: &ConsumeArgs) -> anyhow::Result<Self> {
         let Some(partitions) = client.partition_count(&args.topic).await? else {
-            bail!("topic {:?} does not exist\nhint: `moldau topic list` shows the topics there are", args.topic);
+            bail!(
+                "topic {:?} does not exist\nhint: `moldau topic list` shows the topics there are",
+                args.topic
+            );
         };
-        let isolation = if args.read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-        let reset = if args.from == From::End { OffsetReset::Latest } else { OffsetReset::Earliest };
+        let isolation = if args.read_committed {
+            Isolation::ReadCommitted
+        } else {
+            Isolation::ReadUncommitted
+        };
+        let reset = if args.from == From::End {
+            OffsetReset::Latest
+        } else {
+            OffsetReset::Earliest
+        };
         let mut consumer = client.consumer(ConsumerConfig {
             group_id: args.group.clone(),
             auto_offset_reset: reset,
@@ -110,15 +127,23 @@ impl Reader {
             ..ConsumerConfig::default()
         });
         if args.group.is_some() {
-            consumer.subscribe(&[&args.topic]);
-            return Ok(Self { consumer, ends: None, printed: 0 });
+            consumer.subscribe(&[&args.topic])?;
+            return Ok(Self {
+                consumer,
+                ends: None,
+                printed: 0,
+            });
         }
         let assigned: Vec<TopicPartition> = (0..partitions)
             .filter(|partition| args.partition.is_none_or(|wanted| wanted == *partition))
             .map(|partition| TopicPartition::new(&args.topic, partition))
             .collect();
         if assigned.is_empty() {
-            bail!("topic {:?} has no partition {}: it has {partitions}", args.topic, args.partition.unwrap_or(0));
+            bail!(
+                "topic {:?} has no partition {}: it has {partitions}",
+                args.topic,
+                args.partition.unwrap_or(0)
+            );
         }
         let starts = offsets(client, &assigned, OffsetSpec::Earliest).await?;
         let ends = offsets(client, &assigned, OffsetSpec::Latest).await?;
@@ -138,7 +163,11 @@ impl Reader {
             ends.retain(|partition, end| starts[partition] < *end);
             ends
         });
-        Ok(Self { consumer, ends, printed: 0 })
+        Ok(Self {
+            consumer,
+            ends,
+            printed: 0,
+        })
     }
 
     async fn print(&mut self, args: &ConsumeArgs, output: Output) -> anyhow::Result<()> {
@@ -148,9 +177,15 @@ impl Reader {
             let mut next = BTreeMap::new();
             for batch in &poll.batches {
                 for record in batch.records()? {
-                    let record = record.with_context(|| format!("decode a record of {}", batch.topic_partition))?;
-                    let end = self.ends.as_ref().and_then(|ends| ends.get(&batch.topic_partition));
-                    if self.is_full(args) || (self.ends.is_some() && end.is_none_or(|end| record.offset >= *end)) {
+                    let record = record
+                        .with_context(|| format!("decode a record of {}", batch.topic_partition))?;
+                    let end = self
+                        .ends
+                        .as_ref()
+                        .and_then(|ends| ends.get(&batch.topic_partition));
+                    if self.is_full(args)
+                        || (self.ends.is_some() && end.is_none_or(|end| record.offset >= *end))
+                    {
                         break;
                     }
                     write_record(&mut out, &batch.topic_partition, &record, args, output)?;
@@ -162,8 +197,10 @@ impl Reader {
             drop(out);
             self.forget_finished();
             if args.group.is_some() && !next.is_empty() {
-                let offsets: Vec<_> =
-                    next.into_iter().map(|(partition, offset)| (partition, OffsetAndMetadata::new(offset))).collect();
+                let offsets: Vec<_> = next
+                    .into_iter()
+                    .map(|(partition, offset)| (partition, OffsetAndMetadata::new(offset)))
+                    .collect();
                 self.consumer.commit(&offsets).await?;
             }
         }
@@ -182,7 +219,11 @@ impl Reader {
     /// transaction markers or compacted records that nobody ever sees.
     fn forget_finished(&mut self) {
         if let Some(ends) = &mut self.ends {
-            ends.retain(|partition, end| self.consumer.position(partition).is_none_or(|position| position < *end));
+            ends.retain(|partition, end| {
+                self.consumer
+                    .position(partition)
+                    .is_none_or(|position| position < *end)
+            });
         }
     }
 }
@@ -192,12 +233,17 @@ async fn offsets(
     partitions: &[TopicPartition],
     spec: OffsetSpec,
 ) -> anyhow::Result<BTreeMap<TopicPartition, i64>> {
-    let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), spec)).collect();
+    let wanted: Vec<_> = partitions
+        .iter()
+        .map(|partition| (partition.clone(), spec))
+        .collect();
     let found = client.admin().list_offsets(&wanted).await?;
     partitions
         .iter()
         .map(|partition| {
-            let listed = found.get(partition).with_context(|| format!("no offset reported for {partition}"))?;
+            let listed = found
+                .get(partition)
+                .with_context(|| format!("no offset reported for {partition}"))?;
             Ok((partition.clone(), listed.offset))
         })
         .collect()
@@ -250,7 +296,9 @@ fn value_json(bytes: &[u8]) -> Value {
 fn text_json(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::from(text),
-        Err(_) => json!({ "base16": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),
+        Err(_) => {
+            json!({ "base16": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() })
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
-use moldau_client::{Admin, OffsetAndMetadata, OffsetSpec, TopicPartition};
+use moldau_client::admin::OffsetSpec;
+use moldau_client::{Admin, OffsetAndMetadata, TopicPartition};
 use serde::Serialize;
 
 use crate::connection::ConnectionArgs;
@@ -61,7 +62,9 @@ pub(crate) async fn run(args: GroupArgs, output: Output) -> anyhow::Result<()> {
     match args.verb {
         GroupVerb::List => list(&admin, output).await,
         GroupVerb::Describe { group } => describe(&admin, &group, output).await,
-        GroupVerb::Reset { group, to, topic } => reset(&admin, &group, to, topic.as_deref(), output).await,
+        GroupVerb::Reset { group, to, topic } => {
+            reset(&admin, &group, to, topic.as_deref(), output).await
+        }
         GroupVerb::Delete { groups } => {
             for (group, result) in admin.delete_groups(&groups).await? {
                 result?;
@@ -84,11 +87,19 @@ async fn list(admin: &Admin, output: Output) -> anyhow::Result<()> {
         .list_groups()
         .await?
         .into_iter()
-        .map(|group| GroupRow { group: group.group_id, state: group.state, protocol_type: group.protocol_type })
+        .map(|group| GroupRow {
+            group: group.group_id,
+            state: group.state,
+            protocol_type: group.protocol_type,
+        })
         .collect();
     rows.sort_by(|a, b| a.group.cmp(&b.group));
     output.rows(&["GROUP", "STATE", "PROTOCOL"], &rows, |row| {
-        vec![row.group.clone(), row.state.clone(), row.protocol_type.clone()]
+        vec![
+            row.group.clone(),
+            row.state.clone(),
+            row.protocol_type.clone(),
+        ]
     })
 }
 
@@ -117,46 +128,74 @@ struct MemberRow {
 }
 
 async fn describe(admin: &Admin, group: &str, output: Output) -> anyhow::Result<()> {
-    let Some(described) = admin.describe_groups(&[group.to_owned()]).await?.into_iter().next() else {
+    let Some(described) = admin
+        .describe_groups(&[group.to_owned()])
+        .await?
+        .into_iter()
+        .next()
+    else {
         bail!("group {group:?} was not described by its coordinator");
     };
     let offsets = lag(admin, group).await?;
     if described.state == "Dead" && offsets.is_empty() {
-        bail!("group {group:?} does not exist\nhint: `moldau group list` shows the groups there are");
+        bail!(
+            "group {group:?} does not exist\nhint: `moldau group list` shows the groups there are"
+        );
     }
     let members = described
         .members
         .into_iter()
-        .map(|member| MemberRow { member_id: member.member_id, client_id: member.client_id, host: member.client_host })
+        .map(|member| MemberRow {
+            member_id: member.member_id,
+            client_id: member.client_id,
+            host: member.client_host,
+        })
         .collect();
-    let description = GroupDescription { group: group.to_owned(), state: described.state, members, offsets };
+    let description = GroupDescription {
+        group: group.to_owned(),
+        state: described.state,
+        members,
+        offsets,
+    };
     if output.is_json() {
         return output.object(&description);
     }
     output.line(format_args!("group     {}", description.group))?;
     output.line(format_args!("state     {}", description.state))?;
     for member in &description.members {
-        output.line(format_args!("member    {} ({}, {})", member.member_id, member.client_id, member.host))?;
+        output.line(format_args!(
+            "member    {} ({}, {})",
+            member.member_id, member.client_id, member.host
+        ))?;
     }
-    output.rows(&["TOPIC", "PARTITION", "COMMITTED", "END", "LAG"], &description.offsets, |row| {
-        vec![
-            row.topic.clone(),
-            row.partition.to_string(),
-            row.committed_offset.to_string(),
-            row.end_offset.to_string(),
-            count(row.lag.max(0).unsigned_abs()),
-        ]
-    })
+    output.rows(
+        &["TOPIC", "PARTITION", "COMMITTED", "END", "LAG"],
+        &description.offsets,
+        |row| {
+            vec![
+                row.topic.clone(),
+                row.partition.to_string(),
+                row.committed_offset.to_string(),
+                row.end_offset.to_string(),
+                count(row.lag.max(0).unsigned_abs()),
+            ]
+        },
+    )
 }
 
 async fn lag(admin: &Admin, group: &str) -> anyhow::Result<Vec<LagRow>> {
     let committed = admin.group_offsets(group).await?;
-    let wanted: Vec<_> = committed.keys().map(|partition| (partition.clone(), OffsetSpec::Latest)).collect();
+    let wanted: Vec<_> = committed
+        .keys()
+        .map(|partition| (partition.clone(), OffsetSpec::Latest))
+        .collect();
     let ends = admin.list_offsets(&wanted).await?;
     Ok(committed
         .into_iter()
         .map(|(partition, committed)| {
-            let end = ends.get(&partition).map_or(committed.offset, |listed| listed.offset);
+            let end = ends
+                .get(&partition)
+                .map_or(committed.offset, |listed| listed.offset);
             LagRow {
                 topic: partition.topic.to_string(),
                 partition: partition.partition,
@@ -186,9 +225,17 @@ async fn reset(
         .filter(|partition| topic.is_none_or(|topic| partition.topic == topic))
         .collect();
     if partitions.is_empty() {
-        bail!("group {group:?} has no committed offsets{}", topic.map(|topic| format!(" for topic {topic:?}")).unwrap_or_default());
+        bail!(
+            "group {group:?} has no committed offsets{}",
+            topic
+                .map(|topic| format!(" for topic {topic:?}"))
+                .unwrap_or_default()
+        );
     }
-    let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), spec)).collect();
+    let wanted: Vec<_> = partitions
+        .iter()
+        .map(|partition| (partition.clone(), spec))
+        .collect();
     let targets: BTreeMap<TopicPartition, OffsetAndMetadata> = admin
         .list_offsets(&wanted)
         .await?
@@ -196,6 +243,8 @@ async fn reset(
         .map(|(partition, listed)| (partition, OffsetAndMetadata::new(listed.offset)))
         .collect();
     let changed = targets.len();
-    admin.alter_group_offsets(group, targets.into_iter().collect()).await?;
+    admin
+        .alter_group_offsets(group, targets.into_iter().collect())
+        .await?;
     output.line(format_args!("group {group}: {changed} partitions moved"))
 }

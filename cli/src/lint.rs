@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use moldau_connect::config::ParseContext;
 
 use crate::output::{Output, UsageError};
 use crate::serve::document;
@@ -22,10 +23,11 @@ pub(crate) struct LintArgs {
 pub(crate) fn run(args: &LintArgs, output: Output) -> anyhow::Result<()> {
     let mut mistakes = Vec::new();
     for file in &args.files {
-        let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-        match document::check(&text, file) {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+        match document::parse(&text, file, &ParseContext::check_only()) {
             Ok(_) => output.line(format_args!("{}: ok", file.display()))?,
-            Err(found) => mistakes.push(found),
+            Err(found) => mistakes.push(found.to_string()),
         }
     }
     if mistakes.is_empty() {

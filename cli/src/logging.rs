@@ -23,13 +23,19 @@ const LOG_FILE: &str = "moldau.log";
 pub(crate) fn to_data_dir(data_dir: &Path) -> anyhow::Result<PathBuf> {
     let path = data_dir.join(LOG_FILE);
     let file = open(&path).with_context(|| format!("open log file {}", path.display()))?;
-    let in_file = fmt::layer().with_ansi(false).with_writer(Mutex::new(file)).with_filter(filter()?);
+    let in_file = fmt::layer()
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .with_filter(filter()?);
     let on_terminal = fmt::layer()
         .with_target(false)
         .without_time()
         .with_writer(std::io::stderr)
         .with_filter(LevelFilter::WARN);
-    tracing_subscriber::registry().with(in_file).with(on_terminal).try_init()?;
+    tracing_subscriber::registry()
+        .with(in_file)
+        .with(on_terminal)
+        .try_init()?;
     Ok(path)
 }
 

@@ -68,7 +68,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::print_error(&error);
-            if error.is::<output::UsageError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            if error.is::<output::UsageError>() {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use comfy_table::{Table, presets};
+use comfy_table::Table;
+use comfy_table::presets;
 use serde::Serialize;
 
 /// Where and in which form a verb prints its result.
@@ -35,7 +36,7 @@ impl Output {
             return self.object(&rows);
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         table.set_header(heads.to_vec());
         for row in rows {
             table.add_row(cells(row));
@@ -118,7 +119,11 @@ pub(crate) fn bytes(size: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{size} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{size} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,10 @@ pub(crate) async fn run(args: ProduceArgs, output: Output) -> anyhow::Result<()>
         ..ProducerConfig::default()
     });
     let sent = send_lines(&args, &producer).await?;
-    producer.flush().await.with_context(|| format!("write to topic {:?}", args.topic))?;
+    producer
+        .flush()
+        .await
+        .with_context(|| format!("write to topic {:?}", args.topic))?;
     producer.close().await;
     if output.is_json() {
         return output.object(&json!({ "topic": args.topic, "records": sent }));
@@ -70,7 +73,10 @@ async fn send_lines(args: &ProduceArgs, producer: &Producer) -> anyhow::Result<u
         let (key, value) = split(&Bytes::from(line), args.key_separator.as_deref());
         let mut record = ProducerRecord::new(args.topic.clone(), key, Some(value));
         record.partition = args.partition;
-        producer.send(record).await.with_context(|| format!("write to topic {:?}", args.topic))?;
+        producer
+            .send(record)
+            .await
+            .with_context(|| format!("write to topic {:?}", args.topic))?;
         sent += 1;
         progress.inc(1);
     }
@@ -95,7 +101,10 @@ fn split(line: &Bytes, separator: Option<&str>) -> (Option<Bytes>, Bytes) {
     let Some(separator) = separator.filter(|separator| !separator.is_empty()) else {
         return (None, line.clone());
     };
-    match line.windows(separator.len()).position(|window| window == separator.as_bytes()) {
+    match line
+        .windows(separator.len())
+        .position(|window| window == separator.as_bytes())
+    {
         Some(at) => (Some(line.slice(..at)), line.slice(at + separator.len()..)),
         None => (None, line.clone()),
     }
@@ -108,7 +117,13 @@ mod tests {
     #[test]
     fn a_line_is_split_at_the_first_separator() {
         let line = Bytes::from_static(b"user::click::1");
-        assert_eq!(split(&line, Some("::")), (Some(Bytes::from_static(b"user")), Bytes::from_static(b"click::1")));
+        assert_eq!(
+            split(&line, Some("::")),
+            (
+                Some(Bytes::from_static(b"user")),
+                Bytes::from_static(b"click::1")
+            )
+        );
     }
 
     #[test]

@@ -42,5 +42,4 @@ impl Shutdown {
         // An error means that the listening task is gone with the runtime: stop as well.
         let _stopped = self.requested.wait_for(|requested| *requested).await;
     }
-
 }

@@ -28,7 +28,12 @@ const GATHER_TIME: Duration = Duration::from_millis(150);
 #[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
     /// Address of the SQL port.
-    #[arg(long, env = "MOLDAU_POSTGRES", default_value = "localhost:5433", value_name = "HOST:PORT")]
+    #[arg(
+        long,
+        env = "MOLDAU_POSTGRES",
+        default_value = "localhost:5433",
+        value_name = "HOST:PORT"
+    )]
     postgres: String,
     /// Statements to run, separated by semicolons; without them they are read from standard input.
     statements: Option<String>,
@@ -44,7 +49,8 @@ pub(crate) async fn run(args: SqlArgs, output: Output) -> anyhow::Result<()> {
         Some(statements) => execute(&client, &statements, output).await,
         None if std::io::stdin().is_terminal() => prompt(&client, output).await,
         None => {
-            let script = std::io::read_to_string(std::io::stdin()).context("read standard input")?;
+            let script =
+                std::io::read_to_string(std::io::stdin()).context("read standard input")?;
             execute(&client, &script, output).await
         }
     }
@@ -54,9 +60,18 @@ async fn connect(address: &str) -> anyhow::Result<Client> {
     let (host, port) = address
         .rsplit_once(':')
         .and_then(|(host, port)| Some((host.trim_matches(['[', ']']), port.parse::<u16>().ok()?)))
-        .ok_or_else(|| UsageError(format!("--postgres {address:?} is not of the form HOST:PORT")))?;
+        .ok_or_else(|| {
+            UsageError(format!(
+                "--postgres {address:?} is not of the form HOST:PORT"
+            ))
+        })?;
     let mut config = Config::new();
-    config.host(host).port(port).user("moldau").dbname("moldau").connect_timeout(CONNECT_TIMEOUT);
+    config
+        .host(host)
+        .port(port)
+        .user("moldau")
+        .dbname("moldau")
+        .connect_timeout(CONNECT_TIMEOUT);
     let (client, connection) = config.connect(NoTls).await.with_context(|| {
         format!("connect to the SQL port {address}; is `moldau start` running there?")
     })?;
@@ -69,7 +84,8 @@ async fn connect(address: &str) -> anyhow::Result<Client> {
 }
 
 async fn prompt(client: &Client, output: Output) -> anyhow::Result<()> {
-    output.line("SQL over topics. End statements with ; — Ctrl-C cancels a query, Ctrl-D leaves.")?;
+    output
+        .line("SQL over topics. End statements with ; — Ctrl-C cancels a query, Ctrl-D leaves.")?;
     let mut editor = DefaultEditor::new()?;
     let history = std::env::home_dir().map(|home| home.join(".moldau_history"));
     if let Some(path) = history.as_ref().filter(|path| path.exists()) {
@@ -77,7 +93,11 @@ async fn prompt(client: &Client, output: Output) -> anyhow::Result<()> {
     }
     let mut statement = String::new();
     loop {
-        let prompt = if statement.is_empty() { "moldau> " } else { "   ...> " };
+        let prompt = if statement.is_empty() {
+            "moldau> "
+        } else {
+            "   ...> "
+        };
         match tokio::task::block_in_place(|| editor.readline(prompt)) {
             Ok(line) => {
                 statement.push_str(&line);
@@ -108,7 +128,10 @@ async fn prompt(client: &Client, output: Output) -> anyhow::Result<()> {
 /// Runs the statements and prints their rows; Ctrl-C cancels them.
 async fn execute(client: &Client, statements: &str, output: Output) -> anyhow::Result<()> {
     let cancel = client.cancel_token();
-    let messages = client.simple_query_raw(statements).await.map_err(|error| explain(&error))?;
+    let messages = client
+        .simple_query_raw(statements)
+        .await
+        .map_err(|error| explain(&error))?;
     pin_mut!(messages);
     let mut printer = Printer::new(output);
     let mut cancelled = false;
@@ -167,7 +190,13 @@ struct Printer {
 
 impl Printer {
     fn new(output: Output) -> Self {
-        Self { output, columns: Vec::new(), widths: Vec::new(), gathered: Vec::new(), streaming: false }
+        Self {
+            output,
+            columns: Vec::new(),
+            widths: Vec::new(),
+            gathered: Vec::new(),
+            streaming: false,
+        }
     }
 
     fn is_gathering(&self) -> bool {
@@ -178,8 +207,15 @@ impl Printer {
         match message {
             SimpleQueryMessage::RowDescription(columns) => {
                 self.finish()?;
-                self.columns = columns.iter().map(|column| column.name().to_owned()).collect();
-                self.widths = self.columns.iter().map(|name| name.chars().count()).collect();
+                self.columns = columns
+                    .iter()
+                    .map(|column| column.name().to_owned())
+                    .collect();
+                self.widths = self
+                    .columns
+                    .iter()
+                    .map(|name| name.chars().count())
+                    .collect();
                 Ok(())
             }
             SimpleQueryMessage::Row(row) => self.row(&row),
@@ -189,8 +225,9 @@ impl Printer {
     }
 
     fn row(&mut self, row: &SimpleQueryRow) -> anyhow::Result<()> {
-        let cells: Vec<Option<String>> =
-            (0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect();
+        let cells: Vec<Option<String>> = (0..row.len())
+            .map(|index| row.get(index).map(str::to_owned))
+            .collect();
         if self.output.is_json() {
             return self.print_json(&cells);
         }
@@ -201,7 +238,11 @@ impl Printer {
             *width = (*width).max(cell.as_deref().map_or(4, |text| text.chars().count()));
         }
         self.gathered.push(cells);
-        if self.gathered.len() >= ROWS_FOR_WIDTHS { self.flush() } else { Ok(()) }
+        if self.gathered.len() >= ROWS_FOR_WIDTHS {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Prints the head, if not yet done, and what was held back.

@@ -39,9 +39,18 @@ pub(crate) async fn show(live: Option<Live>, output: Output) -> anyhow::Result<(
 async fn print_rows(live: &Live, output: Output) -> anyhow::Result<()> {
     let mut session = live.engine.session();
     for result in session.execute(&live.spec.query).await? {
-        let StatementResult::Rows { schema, mut rows } = result else { continue };
-        let heads: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count().max(MIN_WIDTH)).collect();
+        let StatementResult::Rows { schema, mut rows } = result else {
+            continue;
+        };
+        let heads: Vec<String> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let mut widths: Vec<usize> = heads
+            .iter()
+            .map(|head| head.chars().count().max(MIN_WIDTH))
+            .collect();
         let mut printed = 0;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
@@ -49,7 +58,9 @@ async fn print_rows(live: &Live, output: Output) -> anyhow::Result<()> {
                 let cells: Vec<String> = batch
                     .columns()
                     .iter()
-                    .map(|column| render::cell(column.as_ref(), row).unwrap_or_else(|| "NULL".to_owned()))
+                    .map(|column| {
+                        render::cell(column.as_ref(), row).unwrap_or_else(|| "NULL".to_owned())
+                    })
                     .collect();
                 for (width, cell) in widths.iter_mut().zip(&cells) {
                     *width = (*width).max(cell.chars().count());
@@ -67,6 +78,10 @@ async fn print_rows(live: &Live, output: Output) -> anyhow::Result<()> {
 }
 
 fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+    let padded: Vec<String> = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, width)| format!("{cell:<width$}"))
+        .collect();
     padded.join("  ").trim_end().to_owned()
 }

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use moldau_client::{Admin, NewTopic, OffsetSpec, TopicPartition};
+use moldau_client::admin::{NewTopic, OffsetSpec};
+use moldau_client::{Admin, TopicPartition};
 use serde::Serialize;
 
 use crate::connection::ConnectionArgs;
@@ -69,8 +70,16 @@ pub(crate) async fn run(args: TopicArgs, output: Output) -> anyhow::Result<()> {
     match args.verb {
         TopicVerb::List { all } => list(&admin, all, output).await,
         TopicVerb::Describe { topic } => describe(&admin, &topic, output).await,
-        TopicVerb::Create { topics, partitions, replication_factor, configs } => {
-            let configs = configs.iter().map(|text| setting(text)).collect::<Result<Vec<_>, _>>()?;
+        TopicVerb::Create {
+            topics,
+            partitions,
+            replication_factor,
+            configs,
+        } => {
+            let configs = configs
+                .iter()
+                .map(|text| setting(text))
+                .collect::<Result<Vec<_>, _>>()?;
             let new = topics
                 .iter()
                 .map(|name| NewTopic {
@@ -86,14 +95,18 @@ pub(crate) async fn run(args: TopicArgs, output: Output) -> anyhow::Result<()> {
             admin.create_partitions(&topic, to).await?;
             output.line(format_args!("topic {topic} has {to} partitions"))
         }
-        TopicVerb::Delete { topics } => report("deleted", admin.delete_topics(&topics).await?, output),
+        TopicVerb::Delete { topics } => {
+            report("deleted", admin.delete_topics(&topics).await?, output)
+        }
     }
 }
 
 fn setting(text: &str) -> Result<(String, String), UsageError> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(UsageError(format!("--config {text:?} is not of the form NAME=VALUE"))),
+        _ => Err(UsageError(format!(
+            "--config {text:?} is not of the form NAME=VALUE"
+        ))),
     }
 }
 
@@ -114,20 +127,27 @@ async fn list(admin: &Admin, all: bool, output: Output) -> anyhow::Result<()> {
         .map(|topic| TopicRow {
             topic: topic.name,
             partitions: topic.partitions.len(),
-            replicas: topic.partitions.first().map_or(0, |partition| partition.replicas.len()),
+            replicas: topic
+                .partitions
+                .first()
+                .map_or(0, |partition| partition.replicas.len()),
             internal: topic.is_internal,
         })
         .collect();
     rows.sort_by(|a, b| a.topic.cmp(&b.topic));
     output.rows(&["TOPIC", "PARTITIONS", "REPLICAS"], &rows, |row| {
-        vec![row.topic.clone(), row.partitions.to_string(), row.replicas.to_string()]
+        vec![
+            row.topic.clone(),
+            row.partitions.to_string(),
+            row.replicas.to_string(),
+        ]
     })
 }
 
 #[derive(Debug, Serialize)]
 struct PartitionRow {
     partition: i32,
-    leader: i32,
+    leader: Option<i32>,
     leader_epoch: i32,
     replicas: Vec<i32>,
     isr: Vec<i32>,
@@ -144,11 +164,21 @@ struct TopicDescription {
 }
 
 async fn describe(admin: &Admin, name: &str, output: Output) -> anyhow::Result<()> {
-    let Some(topic) = admin.list_topics().await?.into_iter().find(|topic| topic.name == name) else {
-        bail!("topic {name:?} does not exist\nhint: `moldau topic list` shows the topics there are");
+    let Some(topic) = admin
+        .list_topics()
+        .await?
+        .into_iter()
+        .find(|topic| topic.name == name)
+    else {
+        bail!(
+            "topic {name:?} does not exist\nhint: `moldau topic list` shows the topics there are"
+        );
     };
-    let partitions: Vec<TopicPartition> =
-        topic.partitions.iter().map(|partition| TopicPartition::new(name, partition.partition)).collect();
+    let partitions: Vec<TopicPartition> = topic
+        .partitions
+        .iter()
+        .map(|partition| TopicPartition::new(name, partition.partition))
+        .collect();
     let starts = offsets(admin, &partitions, OffsetSpec::Earliest).await?;
     let ends = offsets(admin, &partitions, OffsetSpec::Latest).await?;
     let rows = topic
@@ -172,7 +202,12 @@ async fn describe(admin: &Admin, name: &str, output: Output) -> anyhow::Result<(
         .filter(|entry| !entry.is_default)
         .map(|entry| (entry.name, entry.value))
         .collect();
-    let description = TopicDescription { topic: topic.name, topic_id: topic.topic_id.to_string(), partitions: rows, configs };
+    let description = TopicDescription {
+        topic: topic.name,
+        topic_id: topic.topic_id.to_string(),
+        partitions: rows,
+        configs,
+    };
     print_description(&description, output)
 }
 
@@ -183,13 +218,26 @@ fn print_description(topic: &TopicDescription, output: Output) -> anyhow::Result
     output.line(format_args!("topic     {}", topic.topic))?;
     output.line(format_args!("id        {}", topic.topic_id))?;
     for (name, value) in &topic.configs {
-        output.line(format_args!("setting   {name}={}", value.as_deref().unwrap_or("")))?;
+        output.line(format_args!(
+            "setting   {name}={}",
+            value.as_deref().unwrap_or("")
+        ))?;
     }
-    let heads = ["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "RECORDS"];
+    let heads = [
+        "PARTITION",
+        "LEADER",
+        "EPOCH",
+        "REPLICAS",
+        "ISR",
+        "START",
+        "END",
+        "RECORDS",
+    ];
     output.rows(&heads, &topic.partitions, |row| {
         vec![
             row.partition.to_string(),
-            row.leader.to_string(),
+            row.leader
+                .map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
             row.leader_epoch.to_string(),
             ids(&row.replicas),
             ids(&row.isr),
@@ -201,16 +249,28 @@ fn print_description(topic: &TopicDescription, output: Output) -> anyhow::Result
 }
 
 fn ids(ids: &[i32]) -> String {
-    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    ids.iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
-async fn offsets(admin: &Admin, partitions: &[TopicPartition], spec: OffsetSpec) -> anyhow::Result<Vec<i64>> {
-    let wanted: Vec<_> = partitions.iter().map(|partition| (partition.clone(), spec)).collect();
+async fn offsets(
+    admin: &Admin,
+    partitions: &[TopicPartition],
+    spec: OffsetSpec,
+) -> anyhow::Result<Vec<i64>> {
+    let wanted: Vec<_> = partitions
+        .iter()
+        .map(|partition| (partition.clone(), spec))
+        .collect();
     let found = admin.list_offsets(&wanted).await?;
     partitions
         .iter()
         .map(|partition| {
-            let result = found.get(partition).with_context(|| format!("no offset reported for {partition}"))?;
+            let result = found
+                .get(partition)
+                .with_context(|| format!("no offset reported for {partition}"))?;
             Ok(result.offset)
         })
         .collect()
@@ -223,16 +283,33 @@ struct Outcome {
     error: Option<String>,
 }
 
-fn report<E: std::fmt::Display>(done: &str, results: Vec<(String, Result<(), E>)>, output: Output) -> anyhow::Result<()> {
+fn report<E: std::fmt::Display>(
+    done: &str,
+    results: Vec<(String, Result<(), E>)>,
+    output: Output,
+) -> anyhow::Result<()> {
     let rows: Vec<Outcome> = results
         .into_iter()
         .map(|(topic, result)| match result {
-            Ok(()) => Outcome { topic, ok: true, error: None },
-            Err(error) => Outcome { topic, ok: false, error: Some(error.to_string()) },
+            Ok(()) => Outcome {
+                topic,
+                ok: true,
+                error: None,
+            },
+            Err(error) => Outcome {
+                topic,
+                ok: false,
+                error: Some(error.to_string()),
+            },
         })
         .collect();
     output.rows(&["TOPIC", "STATUS"], &rows, |row| {
-        vec![row.topic.clone(), row.error.clone().map_or_else(|| done.to_owned(), |error| format!("error: {error}"))]
+        vec![
+            row.topic.clone(),
+            row.error
+                .clone()
+                .map_or_else(|| done.to_owned(), |error| format!("error: {error}")),
+        ]
     })?;
     match rows.iter().filter(|row| !row.ok).count() {
         0 => Ok(()),

@@ -21,7 +21,11 @@ impl BrokerProcess {
     ///
     /// # Errors
     /// The process does not start or ends before it listens.
-    pub fn start(program: impl AsRef<Path>, data_dir: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+    pub fn start(
+        program: impl AsRef<Path>,
+        data_dir: &Path,
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let program: PathBuf = program.as_ref().into();
         let mut child = Command::new(&program)
             .arg(data_dir)
@@ -34,8 +38,15 @@ impl BrokerProcess {
         let stdout = child.stdout.take().context("standard output is a pipe")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().parse().with_context(|| format!("the broker said {line:?} instead of its address"))?;
-        Ok(Self { child, _stdin: stdin, address })
+        let address = line
+            .trim()
+            .parse()
+            .with_context(|| format!("the broker said {line:?} instead of its address"))?;
+        Ok(Self {
+            child,
+            _stdin: stdin,
+            address,
+        })
     }
 
     /// Where it listens.

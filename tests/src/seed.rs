@@ -17,10 +17,16 @@ impl Seed {
     ///
     /// # Panics
     /// The variable is set but holds no number.
-    #[expect(clippy::print_stdout, reason = "shown by the test harness if the test fails")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "shown by the test harness if the test fails"
+    )]
     pub fn fresh() -> Self {
         let seed = match std::env::var(VARIABLE) {
-            Ok(text) => Self(text.parse().unwrap_or_else(|error| panic!("{VARIABLE}={text}: {error}"))),
+            Ok(text) => Self(
+                text.parse()
+                    .unwrap_or_else(|error| panic!("{VARIABLE}={text}: {error}")),
+            ),
             Err(_) => Self(rand::rng().random()),
         };
         println!("repeat this run with {VARIABLE}={seed}");

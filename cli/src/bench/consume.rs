@@ -25,11 +25,17 @@ pub(crate) struct ConsumeArgs {
 
 pub(crate) async fn run(args: ConsumeArgs, output: Output) -> anyhow::Result<()> {
     let client = args.load.open().await?;
-    let partitions = client.partition_count(&args.load.topic).await?.context("the topic was deleted")?;
-    let mut consumer = client
-        .consumer(ConsumerConfig { auto_offset_reset: OffsetReset::Earliest, ..ConsumerConfig::default() });
-    let assigned: Vec<TopicPartition> =
-        (0..partitions).map(|partition| TopicPartition::new(&args.load.topic, partition)).collect();
+    let partitions = client
+        .partition_count(&args.load.topic)
+        .await?
+        .context("the topic was deleted")?;
+    let mut consumer = client.consumer(ConsumerConfig {
+        auto_offset_reset: OffsetReset::Earliest,
+        ..ConsumerConfig::default()
+    });
+    let assigned: Vec<TopicPartition> = (0..partitions)
+        .map(|partition| TopicPartition::new(&args.load.topic, partition))
+        .collect();
     consumer.assign(assigned.clone());
     for partition in &assigned {
         consumer.seek_to(partition, SeekTo::Beginning).await?;
@@ -51,12 +57,17 @@ pub(crate) async fn run(args: ConsumeArgs, output: Output) -> anyhow::Result<()>
         }
         progress.set_position(records);
         if last_record.elapsed() > STALL_TIMEOUT {
-            bail!("topic {:?} gave {records} records and then none for {STALL_TIMEOUT:?}", args.load.topic);
+            bail!(
+                "topic {:?} gave {records} records and then none for {STALL_TIMEOUT:?}",
+                args.load.topic
+            );
         }
     }
     let took = began.elapsed();
     let after = args.load.server_pid.map(Usage::of).transpose()?;
     progress.finish_and_clear();
     consumer.close().await;
-    Report::new("consume", records, record_bytes, took).with_server(before, after).print(output)
+    Report::new("consume", records, record_bytes, took)
+        .with_server(before, after)
+        .print(output)
 }

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::{BufMut, BytesMut};
 use clap::Args;
-use moldau_client::{Acks, Client, Consumer, ConsumerConfig, OffsetReset, ProducerConfig, ProducerRecord, SeekTo, TopicPartition};
+use moldau_client::{
+    Acks, Client, Consumer, ConsumerConfig, OffsetReset, ProducerConfig, ProducerRecord, SeekTo,
+    TopicPartition,
+};
 
 use super::process::Usage;
 use super::report::Report;
@@ -54,10 +57,17 @@ pub(crate) async fn run(args: LatencyArgs, output: Output) -> anyhow::Result<()>
 }
 
 async fn open_at_end(client: &Client, topic: &str) -> anyhow::Result<Consumer> {
-    let partitions = client.partition_count(topic).await?.context("the topic was deleted")?;
-    let mut consumer =
-        client.consumer(ConsumerConfig { auto_offset_reset: OffsetReset::Latest, ..ConsumerConfig::default() });
-    let assigned: Vec<TopicPartition> = (0..partitions).map(|partition| TopicPartition::new(topic, partition)).collect();
+    let partitions = client
+        .partition_count(topic)
+        .await?
+        .context("the topic was deleted")?;
+    let mut consumer = client.consumer(ConsumerConfig {
+        auto_offset_reset: OffsetReset::Latest,
+        ..ConsumerConfig::default()
+    });
+    let assigned: Vec<TopicPartition> = (0..partitions)
+        .map(|partition| TopicPartition::new(topic, partition))
+        .collect();
     consumer.assign(assigned.clone());
     for partition in &assigned {
         consumer.seek_to(partition, SeekTo::End).await?;
@@ -82,7 +92,13 @@ async fn send(client: &Client, args: &LatencyArgs, began: Instant) -> anyhow::Re
         let mut value = BytesMut::with_capacity(args.size.max(STAMP_BYTES));
         value.put_u64(due.as_nanos() as u64);
         value.put_slice(filler);
-        producer.send(ProducerRecord::new(args.load.topic.clone(), None, Some(value.freeze()))).await?;
+        producer
+            .send(ProducerRecord::new(
+                args.load.topic.clone(),
+                None,
+                Some(value.freeze()),
+            ))
+            .await?;
         progress.inc(1);
     }
     producer.flush().await?;
@@ -91,7 +107,11 @@ async fn send(client: &Client, args: &LatencyArgs, began: Instant) -> anyhow::Re
     Ok(())
 }
 
-async fn receive(mut consumer: Consumer, records: u64, began: Instant) -> anyhow::Result<Vec<Duration>> {
+async fn receive(
+    mut consumer: Consumer,
+    records: u64,
+    began: Instant,
+) -> anyhow::Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     let mut last_record = Instant::now();
     while (latencies.len() as u64) < records {
@@ -99,14 +119,21 @@ async fn receive(mut consumer: Consumer, records: u64, began: Instant) -> anyhow
             for record in batch.records()? {
                 let record = record?;
                 let now = began.elapsed();
-                let stamp = record.value.as_deref().and_then(|value| value.first_chunk::<STAMP_BYTES>());
+                let stamp = record
+                    .value
+                    .as_deref()
+                    .and_then(|value| value.first_chunk::<STAMP_BYTES>());
                 let due = stamp.map(|bytes| Duration::from_nanos(u64::from_be_bytes(*bytes)));
-                latencies.push(now.saturating_sub(due.context("a record that this run did not send")?));
+                latencies
+                    .push(now.saturating_sub(due.context("a record that this run did not send")?));
             }
             last_record = Instant::now();
         }
         if last_record.elapsed() > RECEIVE_TIMEOUT {
-            bail!("received {} of {records} records and then none for {RECEIVE_TIMEOUT:?}", latencies.len());
+            bail!(
+                "received {} of {records} records and then none for {RECEIVE_TIMEOUT:?}",
+                latencies.len()
+            );
         }
     }
     consumer.close().await;

@@ -14,7 +14,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use moldau_client::{Client, NewTopic};
+use moldau_client::Client;
+use moldau_client::admin::NewTopic;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
@@ -75,7 +76,11 @@ impl LoadArgs {
             replication_factor: -1,
             configs: Vec::new(),
         };
-        client.admin().ensure_topic(topic).await.with_context(|| format!("create topic {:?}", self.topic))?;
+        client
+            .admin()
+            .ensure_topic(topic)
+            .await
+            .with_context(|| format!("create topic {:?}", self.topic))?;
         Ok(client)
     }
 }
@@ -87,14 +92,21 @@ fn payloads(size: usize) -> Vec<Bytes> {
     const SEED: u64 = 0x6d6f_6c64_6175;
     let mut random = SmallRng::seed_from_u64(SEED);
     (0..DIFFERENT)
-        .map(|_| (0..size).map(|_| random.random_range(b'a'..=b'z')).collect::<Vec<u8>>().into())
+        .map(|_| {
+            (0..size)
+                .map(|_| random.random_range(b'a'..=b'z'))
+                .collect::<Vec<u8>>()
+                .into()
+        })
         .collect()
 }
 
 /// A bar on standard error with rate and time left; hidden where nobody watches.
 fn progress_bar(records: u64) -> ProgressBar {
     let progress = ProgressBar::new(records);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {per_sec} {eta} left")
+    {
         progress.set_style(style);
     }
     progress.enable_steady_tick(Duration::from_millis(250));

@@ -18,9 +18,12 @@ impl Usage {
         let stat = read(pid, "stat")?;
         let status = read(pid, "status")?;
         Ok(Self {
-            cpu_seconds: cpu_ticks(&stat).with_context(|| format!("no CPU times in /proc/{pid}/stat"))? as f64
+            cpu_seconds: cpu_ticks(&stat)
+                .with_context(|| format!("no CPU times in /proc/{pid}/stat"))?
+                as f64
                 / TICKS_PER_SECOND,
-            peak_memory_bytes: peak_memory(&status).with_context(|| format!("no VmHWM in /proc/{pid}/status"))?,
+            peak_memory_bytes: peak_memory(&status)
+                .with_context(|| format!("no VmHWM in /proc/{pid}/status"))?,
         })
     }
 }
@@ -43,7 +46,9 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 }
 
 fn peak_memory(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

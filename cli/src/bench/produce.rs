@@ -58,10 +58,15 @@ pub(crate) async fn run(args: ProduceArgs, output: Output) -> anyhow::Result<()>
     let took = began.elapsed();
     let after = args.load.server_pid.map(Usage::of).transpose()?;
     producer.close().await;
-    Report::new("produce", args.records, args.records * args.size as u64, took)
-        .with_latencies(latencies)
-        .with_server(before, after)
-        .print(output)
+    Report::new(
+        "produce",
+        args.records,
+        args.records * args.size as u64,
+        took,
+    )
+    .with_latencies(latencies)
+    .with_server(before, after)
+    .print(output)
 }
 
 async fn send_all(args: &ProduceArgs, producer: &Producer) -> anyhow::Result<Vec<Duration>> {
@@ -73,19 +78,32 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> anyhow::Result<Vec
     for (index, value) in (0..args.records).zip(values.iter().cycle()) {
         let record = ProducerRecord::new(topic.clone(), None, Some(value.clone()));
         let sent = Instant::now();
-        let delivery = producer.send(record).await.with_context(|| format!("send record {index}"))?;
+        let delivery = producer
+            .send(record)
+            .await
+            .with_context(|| format!("send record {index}"))?;
         if index % LATENCY_EVERY == 0 {
-            measured.send((sent, delivery)).await.context("the task that measures latencies is gone")?;
+            measured
+                .send((sent, delivery))
+                .await
+                .context("the task that measures latencies is gone")?;
             progress.set_position(index);
         }
     }
     drop(measured);
-    producer.flush().await.context("a record was not acknowledged")?;
+    producer
+        .flush()
+        .await
+        .context("a record was not acknowledged")?;
     progress.finish_and_clear();
-    latencies.await.context("the task that measures latencies failed")?
+    latencies
+        .await
+        .context("the task that measures latencies failed")?
 }
 
-async fn await_deliveries(mut deliveries: mpsc::Receiver<(Instant, Delivery)>) -> anyhow::Result<Vec<Duration>> {
+async fn await_deliveries(
+    mut deliveries: mpsc::Receiver<(Instant, Delivery)>,
+) -> anyhow::Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     while let Some((sent, delivery)) = deliveries.recv().await {
         delivery.await?;

@@ -69,7 +69,10 @@ impl Report {
             .iter()
             .filter_map(|&percentile| {
                 let latency = at_percentile(&latencies, percentile)?;
-                Some(Percentile { percentile, milliseconds: latency.as_secs_f64() * 1e3 })
+                Some(Percentile {
+                    percentile,
+                    milliseconds: latency.as_secs_f64() * 1e3,
+                })
             })
             .collect();
         self
@@ -92,7 +95,11 @@ impl Report {
                 .latency_ms
                 .iter()
                 .map(|latency| {
-                    let name = if latency.percentile >= 100.0 { "max".to_owned() } else { format!("p{}", latency.percentile) };
+                    let name = if latency.percentile >= 100.0 {
+                        "max".to_owned()
+                    } else {
+                        format!("p{}", latency.percentile)
+                    };
                     format!("{name} {:.2} ms", latency.milliseconds)
                 })
                 .collect();
@@ -123,9 +130,18 @@ mod tests {
     #[test]
     fn a_percentile_is_the_smallest_value_that_covers_its_share() {
         let sorted: Vec<Duration> = (1..=100).map(Duration::from_millis).collect();
-        assert_eq!(at_percentile(&sorted, 50.0), Some(Duration::from_millis(50)));
-        assert_eq!(at_percentile(&sorted, 99.9), Some(Duration::from_millis(100)));
-        assert_eq!(at_percentile(&sorted[..1], 50.0), Some(Duration::from_millis(1)));
+        assert_eq!(
+            at_percentile(&sorted, 50.0),
+            Some(Duration::from_millis(50))
+        );
+        assert_eq!(
+            at_percentile(&sorted, 99.9),
+            Some(Duration::from_millis(100))
+        );
+        assert_eq!(
+            at_percentile(&sorted[..1], 50.0),
+            Some(Duration::from_millis(1))
+        );
         assert_eq!(at_percentile(&[], 50.0), None);
     }
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use moldau_client::OffsetSpec;
+use moldau_client::admin::OffsetSpec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -67,18 +67,27 @@ pub(crate) async fn groups(State(console): State<Console>) -> Response {
 }
 
 /// Groups with their lag, from the coordinator's committed offsets.
-pub(super) async fn group_lags(console: &Console) -> Result<Vec<GroupLag>, moldau_client::ClientError> {
+pub(super) async fn group_lags(
+    console: &Console,
+) -> Result<Vec<GroupLag>, moldau_client::ClientError> {
     let admin = console.client.admin();
     let mut lags = Vec::new();
     for group in admin.list_groups().await? {
         let committed = admin.group_offsets(&group.group_id).await?;
-        let wanted: Vec<_> = committed.keys().map(|partition| (partition.clone(), OffsetSpec::Latest)).collect();
+        let wanted: Vec<_> = committed
+            .keys()
+            .map(|partition| (partition.clone(), OffsetSpec::Latest))
+            .collect();
         let ends = admin.list_offsets(&wanted).await?;
         let lag = committed
             .iter()
             .filter_map(|(partition, offset)| Some(ends.get(partition)?.offset - offset.offset))
             .sum();
-        lags.push(GroupLag { group: group.group_id, state: group.state, lag });
+        lags.push(GroupLag {
+            group: group.group_id,
+            state: group.state,
+            lag,
+        });
     }
     Ok(lags)
 }

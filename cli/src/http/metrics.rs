@@ -13,61 +13,147 @@ pub(crate) async fn show(State(console): State<Console>) -> Response {
     let mut text = Exposition::default();
     broker(&mut text, &console);
     if let Ok(groups) = api::group_lags(&console).await {
-        text.family("moldau_group_lag", "gauge", "Records between the committed offsets of a group and the ends of its partitions.");
+        text.family(
+            "moldau_group_lag",
+            "gauge",
+            "Records between the committed offsets of a group and the ends of its partitions.",
+        );
         for group in groups {
             text.sample("moldau_group_lag", &[("group", &group.group)], group.lag);
         }
     }
     if let Some(connect) = &console.connect {
-        text.family("moldau_connector_records_total", "counter", "Records that a connector has moved.");
+        text.family(
+            "moldau_connector_records_total",
+            "counter",
+            "Records that a connector has moved.",
+        );
         for status in connect.status() {
-            text.sample("moldau_connector_records_total", &[("connector", &status.name)], status.records);
+            text.sample(
+                "moldau_connector_records_total",
+                &[("connector", &status.name)],
+                status.records,
+            );
         }
     }
     if let Some(engine) = &console.engine {
-        text.family("moldau_query_records_total", "counter", "Records that a continuous query has read and written.");
+        text.family(
+            "moldau_query_records_total",
+            "counter",
+            "Records that a continuous query has read and written.",
+        );
         for query in engine.queries() {
-            text.sample("moldau_query_records_total", &[("query", &query.id), ("direction", "in")], query.records_in);
-            text.sample("moldau_query_records_total", &[("query", &query.id), ("direction", "out")], query.records_out);
+            text.sample(
+                "moldau_query_records_total",
+                &[("query", &query.id), ("direction", "in")],
+                query.records_in,
+            );
+            text.sample(
+                "moldau_query_records_total",
+                &[("query", &query.id), ("direction", "out")],
+                query.records_out,
+            );
         }
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text.0,
+    )
+        .into_response()
 }
 
 fn broker(text: &mut Exposition, console: &Console) {
     let broker = console.broker.snapshot();
-    text.family("moldau_connections", "gauge", "Open connections of Kafka clients.");
+    text.family(
+        "moldau_connections",
+        "gauge",
+        "Open connections of Kafka clients.",
+    );
     text.sample("moldau_connections", &[], broker.connections);
-    text.family("moldau_topic_messages_in_total", "counter", "Records appended to a topic.");
+    text.family(
+        "moldau_topic_messages_in_total",
+        "counter",
+        "Records appended to a topic.",
+    );
     for topic in &broker.topics {
-        text.sample("moldau_topic_messages_in_total", &[("topic", &topic.name)], topic.messages_in);
+        text.sample(
+            "moldau_topic_messages_in_total",
+            &[("topic", &topic.name)],
+            topic.messages_in,
+        );
     }
-    text.family("moldau_topic_bytes_total", "counter", "Bytes of record batches that a topic took in and gave out.");
+    text.family(
+        "moldau_topic_bytes_total",
+        "counter",
+        "Bytes of record batches that a topic took in and gave out.",
+    );
     for topic in &broker.topics {
-        text.sample("moldau_topic_bytes_total", &[("topic", &topic.name), ("direction", "in")], topic.bytes_in);
-        text.sample("moldau_topic_bytes_total", &[("topic", &topic.name), ("direction", "out")], topic.bytes_out);
+        text.sample(
+            "moldau_topic_bytes_total",
+            &[("topic", &topic.name), ("direction", "in")],
+            topic.bytes_in,
+        );
+        text.sample(
+            "moldau_topic_bytes_total",
+            &[("topic", &topic.name), ("direction", "out")],
+            topic.bytes_out,
+        );
     }
-    text.family("moldau_log_size_bytes", "gauge", "Size of a partition's log on disk.");
-    text.family("moldau_log_end_offset", "gauge", "Offset that the next record of a partition will get.");
+    text.family(
+        "moldau_log_size_bytes",
+        "gauge",
+        "Size of a partition's log on disk.",
+    );
+    text.family(
+        "moldau_log_end_offset",
+        "gauge",
+        "Offset that the next record of a partition will get.",
+    );
     for topic in &broker.topics {
         for partition in &topic.partitions {
             let number = partition.partition.to_string();
-            let labels = [("topic", topic.name.as_str()), ("partition", number.as_str())];
+            let labels = [
+                ("topic", topic.name.as_str()),
+                ("partition", number.as_str()),
+            ];
             text.sample("moldau_log_size_bytes", &labels, partition.size_bytes);
             text.sample("moldau_log_end_offset", &labels, partition.log_end_offset);
         }
     }
-    text.family("moldau_request_latency_seconds", "histogram", "Time from a request's arrival to its response.");
+    text.family(
+        "moldau_request_latency_seconds",
+        "histogram",
+        "Time from a request's arrival to its response.",
+    );
     for request in &broker.requests {
         let mut cumulative = 0;
         for (bound, count) in &request.latency_buckets {
             cumulative += count;
             let bound = bound.to_string();
-            text.sample("moldau_request_latency_seconds_bucket", &[("request", request.name), ("le", &bound)], cumulative);
+            text.sample(
+                "moldau_request_latency_seconds_bucket",
+                &[("request", request.name), ("le", &bound)],
+                cumulative,
+            );
         }
-        text.sample("moldau_request_latency_seconds_bucket", &[("request", request.name), ("le", "+Inf")], request.count);
-        text.sample("moldau_request_latency_seconds_sum", &[("request", request.name)], request.latency_sum_seconds);
-        text.sample("moldau_request_latency_seconds_count", &[("request", request.name)], request.count);
+        text.sample(
+            "moldau_request_latency_seconds_bucket",
+            &[("request", request.name), ("le", "+Inf")],
+            request.count,
+        );
+        text.sample(
+            "moldau_request_latency_seconds_sum",
+            &[("request", request.name)],
+            request.latency_sum_seconds,
+        );
+        text.sample(
+            "moldau_request_latency_seconds_count",
+            &[("request", request.name)],
+            request.count,
+        );
     }
 }
 
@@ -91,7 +177,9 @@ impl Exposition {
     }
 
     fn push(&mut self, text: std::fmt::Arguments<'_>) {
-        self.0.write_fmt(text).expect("writing to a string cannot fail");
+        self.0
+            .write_fmt(text)
+            .expect("writing to a string cannot fail");
     }
 }
 

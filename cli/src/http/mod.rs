@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use moldau_broker::{BrokerHandle, BrokerMetrics};
 use moldau_client::Client;
-use moldau_connect::ConnectHandle;
+use moldau_connect::StatusReader;
 use moldau_connect::config::TerminalSpec;
 use moldau_sql::Engine;
 use tokio::net::TcpListener;
@@ -33,7 +33,7 @@ pub(crate) struct Console {
     broker: Arc<BrokerMetrics>,
     client: Client,
     engine: Option<Engine>,
-    connect: Option<Arc<ConnectHandle>>,
+    connect: Option<StatusReader>,
     terminal: Option<TerminalSpec>,
     live_views: Arc<Semaphore>,
 }
@@ -43,7 +43,7 @@ impl Console {
         broker: &BrokerHandle,
         client: Client,
         engine: Option<Engine>,
-        connect: Option<Arc<ConnectHandle>>,
+        connect: Option<StatusReader>,
         terminal: Option<TerminalSpec>,
     ) -> Self {
         Self {
@@ -64,9 +64,18 @@ impl Console {
 /// The listener fails.
 pub(crate) async fn serve(listener: TcpListener, console: Console) -> io::Result<()> {
     let routes = Router::new()
-        .route("/", get(|| async { asset("text/html; charset=utf-8", PAGE) }))
-        .route("/console.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
-        .route("/console.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
+        .route(
+            "/",
+            get(|| async { asset("text/html; charset=utf-8", PAGE) }),
+        )
+        .route(
+            "/console.js",
+            get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }),
+        )
+        .route(
+            "/console.css",
+            get(|| async { asset("text/css; charset=utf-8", STYLE) }),
+        )
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics::show))
         .route("/api/overview", get(api::overview))
@@ -82,10 +91,21 @@ pub(crate) async fn serve(listener: TcpListener, console: Console) -> io::Result
 }
 
 fn asset(content_type: &'static str, body: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, "no-cache")], body).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, content_type),
+            (header::CACHE_CONTROL, "no-cache"),
+        ],
+        body,
+    )
+        .into_response()
 }
 
 /// An error as the API gives it: `{"error": "…"}`.
 fn problem(status: StatusCode, message: impl std::fmt::Display) -> Response {
-    (status, axum::Json(serde_json::json!({ "error": message.to_string() }))).into_response()
+    (
+        status,
+        axum::Json(serde_json::json!({ "error": message.to_string() })),
+    )
+        .into_response()
 }

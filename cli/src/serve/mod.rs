@@ -10,15 +10,15 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use moldau_connect::config::Document;
+use moldau_connect::config::{Document, ParseContext};
 
 use self::address::ListenAddress;
-use self::document::DEFAULT_DATA_DIR;
 use self::services::{Plan, Services};
 use crate::output::{Output, UsageError};
 use crate::shutdown::Shutdown;
 use crate::{logging, terminal};
 
+const DEFAULT_DATA_DIR: &str = "./moldau-data";
 const DEFAULT_KAFKA: &str = "[::]:9092";
 const DEFAULT_HTTP: &str = "127.0.0.1:8080";
 const DEFAULT_POSTGRES: &str = "127.0.0.1:5433";
@@ -77,7 +77,8 @@ pub(crate) async fn broker(args: ServeArgs, output: Output) -> anyhow::Result<()
 
 fn read_document(file: &Path, data_dir: &Path) -> anyhow::Result<Document> {
     let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    document::parse(&text, file, data_dir.to_path_buf()).map_err(|mistakes| UsageError(mistakes).into())
+    document::parse(&text, file, &ParseContext::new(data_dir))
+        .map_err(|mistakes| UsageError(mistakes.to_string()).into())
 }
 
 async fn serve_until_stopped(
@@ -122,15 +123,27 @@ async fn serve_until_stopped(
     output.line("stopped")
 }
 
-fn banner(addresses: &ready::Addresses, log_file: &Path, began: Instant, output: Output) -> anyhow::Result<()> {
+fn banner(
+    addresses: &ready::Addresses,
+    log_file: &Path,
+    began: Instant,
+    output: Output,
+) -> anyhow::Result<()> {
     output.line(format_args!("moldau {}", env!("CARGO_PKG_VERSION")))?;
     output.line(format_args!("  kafka     {}", addresses.kafka))?;
     output.line(format_args!("  console   http://{}/", addresses.http))?;
     if let Some(postgres) = &addresses.postgres {
-        let (host, port) = postgres.rsplit_once(':').unwrap_or((postgres.as_str(), "5433"));
-        output.line(format_args!("  sql       moldau sql --postgres {postgres}   or   psql -h {host} -p {port}"))?;
+        let (host, port) = postgres
+            .rsplit_once(':')
+            .unwrap_or((postgres.as_str(), "5433"));
+        output.line(format_args!(
+            "  sql       moldau sql --postgres {postgres}   or   psql -h {host} -p {port}"
+        ))?;
     }
     output.line(format_args!("  data      {}", addresses.data_dir.display()))?;
     output.line(format_args!("  log       {}", log_file.display()))?;
-    output.line(format_args!("  ready in {:.2} s; Ctrl-C stops, a second Ctrl-C stops at once", began.elapsed().as_secs_f64()))
+    output.line(format_args!(
+        "  ready in {:.2} s; Ctrl-C stops, a second Ctrl-C stops at once",
+        began.elapsed().as_secs_f64()
+    ))
 }

@@ -29,7 +29,8 @@ pub(crate) fn write(path: &Path, addresses: &Addresses) -> anyhow::Result<()> {
         .with_context(|| format!("create ready file {}", path.display()))?;
     serde_json::to_writer(&mut file, addresses)?;
     file.write_all(b"\n")?;
-    std::fs::rename(&unfinished, path).with_context(|| format!("move ready file to {}", path.display()))
+    std::fs::rename(&unfinished, path)
+        .with_context(|| format!("move ready file to {}", path.display()))
 }
 
 /// Removes the file when the server stops; that it is gone already is fine.

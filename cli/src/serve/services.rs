@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use moldau_broker::{Broker, BrokerConfig, BrokerHandle};
-use moldau_client::{Client, ClientConfig, NewTopic};
+use moldau_client::admin::NewTopic;
+use moldau_client::{Client, ClientConfig};
 use moldau_connect::config::{Document, TerminalSpec};
 use moldau_connect::{Connect, ConnectConfig, ConnectHandle};
 use moldau_sql::{Engine, EngineConfig};
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
 pub(crate) struct Services {
     broker: BrokerHandle,
     engine: Option<Engine>,
-    connect: Option<Arc<ConnectHandle>>,
+    connect: Option<ConnectHandle>,
     terminal: Option<TerminalSpec>,
     addresses: Addresses,
     http: JoinHandle<std::io::Result<()>>,
@@ -57,7 +57,11 @@ impl Services {
         let client = Client::in_process(broker.dispatcher(), ClientConfig::new(""));
         let addresses = Addresses {
             cluster_id: broker.cluster_id().to_owned(),
-            kafka: broker.kafka_addresses().first().map(|address| reachable(*address)).unwrap_or_default(),
+            kafka: broker
+                .kafka_addresses()
+                .first()
+                .map(|address| reachable(*address))
+                .unwrap_or_default(),
             http: reachable(http_listener.local_addr()?),
             postgres: match &postgres_listener {
                 Some(listener) => Some(reachable(listener.local_addr()?)),
@@ -74,17 +78,33 @@ impl Services {
         let mut terminal = None;
         if let Some(document) = document {
             apply(&client, engine.as_ref(), &document).await?;
-            let config = ConnectConfig { data_dir: plan.data_dir.clone(), ..ConnectConfig::default() };
-            connect = Some(Arc::new(Connect::start(client.clone(), document.connectors, config).await?));
+            let config = ConnectConfig::new(&plan.data_dir);
+            connect = Some(Connect::start(client.clone(), document.connectors, config));
             terminal = document.terminal;
         }
-        let console = Console::new(&broker, client, engine.clone(), connect.clone(), terminal.clone());
+        let console = Console::new(
+            &broker,
+            client,
+            engine.clone(),
+            connect.as_ref().map(ConnectHandle::status_reader),
+            terminal.clone(),
+        );
         let http = tokio::spawn(http::serve(http_listener, console));
         let postgres = match (postgres_listener, &engine) {
-            (Some(listener), Some(engine)) => Some(tokio::spawn(engine.clone().serve_postgres(listener))),
+            (Some(listener), Some(engine)) => {
+                Some(tokio::spawn(engine.clone().serve_postgres(listener)))
+            }
             _ => None,
         };
-        Ok(Self { broker, engine, connect, terminal, addresses, http, postgres })
+        Ok(Self {
+            broker,
+            engine,
+            connect,
+            terminal,
+            addresses,
+            http,
+            postgres,
+        })
     }
 
     pub(crate) fn addresses(&self) -> Addresses {
@@ -94,7 +114,10 @@ impl Services {
     /// The query that the terminal shows, if the document names one.
     pub(crate) fn terminal(&self) -> Option<Live> {
         let spec = self.terminal.clone()?;
-        Some(Live { engine: self.engine.clone()?, spec })
+        Some(Live {
+            engine: self.engine.clone()?,
+            spec,
+        })
     }
 
     /// Returns when a server that should run for ever ended, with the reason.
@@ -111,7 +134,7 @@ impl Services {
         if let Some(postgres) = &self.postgres {
             postgres.abort();
         }
-        if let Some(connect) = &self.connect {
+        if let Some(connect) = self.connect {
             within("connectors", connect.close()).await;
         }
         if let Some(engine) = &self.engine {
@@ -137,7 +160,11 @@ fn broker_config(plan: &Plan, document: Option<&Document>) -> anyhow::Result<Bro
 }
 
 /// Creates the document's topics and runs its SQL; both leave alone what is there already.
-async fn apply(client: &Client, engine: Option<&Engine>, document: &Document) -> anyhow::Result<()> {
+async fn apply(
+    client: &Client,
+    engine: Option<&Engine>,
+    document: &Document,
+) -> anyhow::Result<()> {
     let admin = client.admin();
     for topic in &document.topics {
         let new = NewTopic {
@@ -146,16 +173,30 @@ async fn apply(client: &Client, engine: Option<&Engine>, document: &Document) ->
             replication_factor: -1,
             configs: topic.configs.clone(),
         };
-        admin.ensure_topic(new).await.with_context(|| format!("create topic {:?}", topic.name))?;
+        admin
+            .ensure_topic(new)
+            .await
+            .with_context(|| format!("create topic {:?}", topic.name))?;
     }
     for name in document.connector_topics() {
-        let new = NewTopic { name: name.clone(), partitions: -1, replication_factor: -1, configs: Vec::new() };
-        admin.ensure_topic(new).await.with_context(|| format!("create topic {name:?}"))?;
+        let new = NewTopic {
+            name: name.clone(),
+            partitions: -1,
+            replication_factor: -1,
+            configs: Vec::new(),
+        };
+        admin
+            .ensure_topic(new)
+            .await
+            .with_context(|| format!("create topic {name:?}"))?;
     }
     if let Some(engine) = engine {
         let mut session = engine.session();
         for block in &document.sql {
-            session.apply(&block.text).await.with_context(|| format!("run the SQL at line {}", block.line))?;
+            session
+                .apply(&block.text)
+                .await
+                .with_context(|| format!("run the SQL at line {}", block.line))?;
         }
     }
     Ok(())
@@ -169,5 +210,9 @@ async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> 
 
 /// The address as a client on this machine writes it: an unspecified host becomes localhost.
 fn reachable(address: SocketAddr) -> String {
-    if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() }
+    if address.ip().is_unspecified() {
+        format!("localhost:{}", address.port())
+    } else {
+        address.to_string()
+    }
 }

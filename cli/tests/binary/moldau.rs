@@ -18,7 +18,11 @@ pub(crate) fn command() -> Command {
 
 /// Runs a verb to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
-    command().args(arguments).stdin(Stdio::null()).output().expect("the binary runs")
+    command()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
 }
 
 /// A running server; killed when dropped.
@@ -91,17 +95,28 @@ impl Server {
         let mut child = command()
             .args(arguments)
             .env("MOLDAU_BOOTSTRAP", &self.kafka)
-            .env("MOLDAU_POSTGRES", self.postgres.as_deref().unwrap_or("127.0.0.1:1"))
+            .env(
+                "MOLDAU_POSTGRES",
+                self.postgres.as_deref().unwrap_or("127.0.0.1:1"),
+            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("the verb reads its input");
+        child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(input.as_bytes())
+            .expect("the verb reads its input");
         let output = child.wait_with_output().expect("the verb ends");
         let text = String::from_utf8(output.stdout).expect("text");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "moldau {arguments:?}: {errors}\n{text}");
+        assert!(
+            output.status.success(),
+            "moldau {arguments:?}: {errors}\n{text}"
+        );
         text
     }
 
@@ -109,18 +124,31 @@ impl Server {
     pub(crate) fn get(&self, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.http).expect("the HTTP port answers");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: moldau\r\nConnection: close\r\n\r\n").expect("a request");
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: moldau\r\nConnection: close\r\n\r\n"
+        )
+        .expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+        (
+            head.lines().next().unwrap_or_default().to_owned(),
+            body.to_owned(),
+        )
     }
 
     /// Sends the signal of Ctrl-C and waits for the end; the exit code.
     pub(crate) fn interrupt(mut self) -> Option<i32> {
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill runs");
+        let sent = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
         assert!(sent.success());
-        eventually("the end of the process", || self.child.try_wait().expect("the state of the process")).code()
+        eventually("the end of the process", || {
+            self.child.try_wait().expect("the state of the process")
+        })
+        .code()
     }
 
     /// Ends it with SIGKILL.

@@ -32,9 +32,20 @@ fn lines_of_a_file_arrive_once_through_sql_whatever_stops_the_server() {
 
     let server = Server::start("start", Some(&file), folder.path());
     wait_for(&output, written);
-    let counted = server.client(&["sql", "--json", "SELECT count(*) AS n, count(DISTINCT line) AS d FROM lines"], "");
+    let counted = server.client(
+        &[
+            "sql",
+            "--json",
+            "SELECT count(*) AS n, count(DISTINCT line) AS d FROM lines",
+        ],
+        "",
+    );
     let counted: Value = serde_json::from_str(counted.trim()).unwrap();
-    assert_eq!((counted["n"].as_str(), counted["d"].as_str()), (Some("2000"), Some("2000")), "topic: repeats or gaps");
+    assert_eq!(
+        (counted["n"].as_str(), counted["d"].as_str()),
+        (Some("2000"), Some("2000")),
+        "topic: repeats or gaps"
+    );
 }
 
 fn document(input: &Path, output: &Path) -> String {
@@ -56,9 +67,18 @@ sql: |
 }
 
 fn append(path: &Path, written: &mut usize, count: usize) {
-    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
     for number in *written..*written + count {
-        writeln!(file, "line {number} {}", if number % 2 == 0 { "even" } else { "odd" }).unwrap();
+        writeln!(
+            file,
+            "line {number} {}",
+            if number % 2 == 0 { "even" } else { "odd" }
+        )
+        .unwrap();
     }
     *written += count;
 }
@@ -70,7 +90,9 @@ fn wait_for(output: &Path, written: usize) {
         let text = std::fs::read_to_string(output).ok()?;
         let mut seen = BTreeMap::new();
         for line in text.lines() {
-            let Ok(row) = serde_json::from_str::<Value>(line) else { continue };
+            let Ok(row) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
             *seen.entry(row["line"].as_str()?.to_owned()).or_insert(0) += 1;
         }
         (seen.len() == written / 2).then_some(())

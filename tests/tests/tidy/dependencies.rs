@@ -15,9 +15,19 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("streams", &["client", "protocol", "schema"]),
     ("connect", &["client", "protocol", "schema"]),
     ("sql", &["client", "protocol", "schema", "streams"]),
-    ("cli", &["broker", "client", "connect", "protocol", "schema", "sql", "streams"]),
+    (
+        "cli",
+        &[
+            "broker", "client", "connect", "protocol", "schema", "sql", "streams",
+        ],
+    ),
     ("examples", &["client", "streams"]),
-    ("tests", &["broker", "client", "connect", "core", "log", "protocol", "streams"]),
+    (
+        "tests",
+        &[
+            "broker", "client", "connect", "core", "log", "protocol", "streams",
+        ],
+    ),
 ];
 
 /// Crates that bring Arrow or DataFusion with them.
@@ -29,7 +39,10 @@ const IMPURE: [&str; 5] = ["tokio", "rand", "libc", "socket2", "chrono"];
 #[test]
 fn crates_depend_only_downwards() {
     for (folder, allowed) in ALLOWED {
-        for dependency in dependencies(folder).iter().filter_map(|name| name.strip_prefix("moldau-")) {
+        for dependency in dependencies(folder)
+            .iter()
+            .filter_map(|name| name.strip_prefix("moldau-"))
+        {
             assert!(
                 allowed.contains(&dependency),
                 "{folder} depends on {dependency}; it may use only {allowed:?} (see ARCHITECTURE.md)"
@@ -43,7 +56,10 @@ fn only_sql_names_arrow_or_datafusion() {
     for folder in CRATES.iter().filter(|folder| **folder != "sql") {
         for dependency in dependencies(folder) {
             let columnar = COLUMNAR.iter().any(|name| dependency.starts_with(name));
-            assert!(!columnar, "{folder} depends on {dependency}: columnar crates belong to sql alone");
+            assert!(
+                !columnar,
+                "{folder} depends on {dependency}: columnar crates belong to sql alone"
+            );
         }
     }
 }
@@ -52,7 +68,10 @@ fn only_sql_names_arrow_or_datafusion() {
 fn the_state_machines_use_no_clock_no_io_and_no_randomness() {
     for folder in ["protocol", "broker/core"] {
         for dependency in dependencies(folder) {
-            assert!(!IMPURE.contains(&dependency.as_str()), "{folder} depends on {dependency}");
+            assert!(
+                !IMPURE.contains(&dependency.as_str()),
+                "{folder} depends on {dependency}"
+            );
         }
     }
 }

@@ -12,13 +12,29 @@ fn every_api_has_a_file_whose_first_line_is_true() {
     let mut heads = first_lines();
     for entry in DISPATCH_TABLE {
         let (min, max) = (entry.versions.min, entry.versions.max);
-        let versions = if min == max { format!("v{min}") } else { format!("v{min}–{max}") };
-        let wanted = format!("//! {} {versions} (key {}).", entry.key.name(), entry.key as i16);
+        let versions = if min == max {
+            format!("v{min}")
+        } else {
+            format!("v{min}–{max}")
+        };
+        let wanted = format!(
+            "//! {} {versions} (key {}).",
+            entry.key.name(),
+            entry.key as i16
+        );
         let found = heads.remove(&snake_case(entry.key.name()));
-        assert_eq!(found.as_deref(), Some(wanted.as_str()), "broker/src/handlers/{}.rs", snake_case(entry.key.name()));
+        assert_eq!(
+            found.as_deref(),
+            Some(wanted.as_str()),
+            "broker/src/handlers/{}.rs",
+            snake_case(entry.key.name())
+        );
     }
     heads.retain(|_, head| head.contains("(key "));
-    assert!(heads.is_empty(), "handlers that the dispatch table does not name: {heads:?}");
+    assert!(
+        heads.is_empty(),
+        "handlers that the dispatch table does not name: {heads:?}"
+    );
 }
 
 /// First line of each file in the handlers' folder, by the file's name.
@@ -29,9 +45,16 @@ fn first_lines() -> BTreeMap<String, String> {
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| {
-            let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
-            let name = path.file_stem().and_then(|name| name.to_str()).expect("a readable name");
-            (name.to_owned(), text.lines().next().unwrap_or_default().to_owned())
+            let text = fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+            let name = path
+                .file_stem()
+                .and_then(|name| name.to_str())
+                .expect("a readable name");
+            (
+                name.to_owned(),
+                text.lines().next().unwrap_or_default().to_owned(),
+            )
         })
         .collect()
 }

@@ -21,7 +21,10 @@ pub(crate) const CRATES: [&str; 12] = [
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests crate lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests crate lies in the workspace")
+        .to_path_buf()
 }
 
 /// The text of a file, named relative to the root.
@@ -33,15 +36,30 @@ pub(crate) fn read(path: impl AsRef<Path>) -> String {
 /// All Rust files of the workspace, relative to the root.
 pub(crate) fn rust_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in CRATES.iter().filter(|folder| !folder.starts_with("broker/")) {
+    for folder in CRATES
+        .iter()
+        .filter(|folder| !folder.starts_with("broker/"))
+    {
         collect(&root().join(folder), &mut files);
     }
-    assert!(files.len() > 50, "only {} Rust files found: the walk is broken", files.len());
-    files.iter().map(|path| path.strip_prefix(root()).expect("below the root").to_path_buf()).collect()
+    assert!(
+        files.len() > 50,
+        "only {} Rust files found: the walk is broken",
+        files.len()
+    );
+    files
+        .iter()
+        .map(|path| {
+            path.strip_prefix(root())
+                .expect("below the root")
+                .to_path_buf()
+        })
+        .collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("list {}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("list {}: {error}", folder.display()));
     for entry in entries {
         let path = entry.expect("a directory entry").path();
         if path.is_dir() {
