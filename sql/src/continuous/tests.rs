@@ -316,7 +316,7 @@ async fn group_by_agrees_with_batch() {
     agrees("CREATE TABLE t AS SELECT item, quantity, COUNT(*) AS n FROM orders GROUP BY item, quantity").await;
     agrees(
         "CREATE TABLE t AS SELECT upper(item) AS word, SUM(price * quantity) FILTER (WHERE quantity > 1) AS total, \
-         STDDEV(price) AS spread FROM orders WHERE price > 0 GROUP BY upper(item)",
+         ROUND(STDDEV(price), 6) AS spread FROM orders WHERE price > 0 GROUP BY upper(item)",
     )
     .await;
 }

@@ -87,10 +87,10 @@ pub(super) async fn from_select(
     let mut changes: Vec<Change> = replaced.iter().cloned().map(Change::RemoveQuery).collect();
     changes.push(Change::PutSource(Arc::clone(&sink)));
     changes.push(Change::PutQuery(Arc::clone(&record)));
-    if let Some(old) = &replaced {
-        engine.stop_query(old).await;
-    }
     change.commit(&changes).await?;
+    if let Some(old) = &replaced {
+        engine.remove_query(old).await;
+    }
     engine.start_query(&record);
     Ok(StatementResult::message(format!(
         "{sink} created, fed by query {id}"

@@ -40,7 +40,7 @@ pub(super) async fn run(engine: &Engine, drop: DropSource) -> Result<StatementRe
     changes.push(Change::RemoveSource(drop.name.clone()));
     change.commit(&changes).await?;
     for id in &writers {
-        engine.stop_query(id).await;
+        engine.remove_query(id).await;
     }
     if !drop.delete_topic {
         return Ok(StatementResult::message(format!("{source} dropped")));
@@ -73,7 +73,7 @@ pub(super) async fn terminate(
     let changes: Vec<Change> = ids.iter().cloned().map(Change::RemoveQuery).collect();
     change.commit(&changes).await?;
     for id in &ids {
-        engine.stop_query(id).await;
+        engine.remove_query(id).await;
     }
     Ok(StatementResult::message(match ids.as_slice() {
         [] => "no query runs".to_owned(),

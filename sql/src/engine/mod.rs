@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use moldau_client::Client;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::catalog::Catalog;
 use crate::error::{SqlError, SqlErrorKind};
@@ -170,13 +170,38 @@ impl Engine {
         self.running().insert(record.id.clone(), query);
     }
 
-    /// Stops a query and waits until it has committed.
-    async fn stop_query(&self, id: &str) {
+    /// Ends a query for good: its consumer group and its internal topics go with it.
+    async fn remove_query(&self, id: &str) {
         let query = self.running().remove(id);
         if let Some(query) = query {
             query.request_stop();
             query.stopped().await;
         }
+        if let Err(error) = self.remove_traces(&self.application_id(id)).await {
+            warn!(query = %id, %error, "internal topics of the query are left over");
+        }
+    }
+
+    /// Consumer group, and prefix of the internal topics, of a query.
+    pub(crate) fn application_id(&self, query_id: &str) -> String {
+        format!("{}{query_id}", self.inner.config.application_prefix)
+    }
+
+    async fn remove_traces(&self, application_id: &str) -> Result<(), SqlError> {
+        let admin = self.inner.client.admin();
+        let prefix = format!("{application_id}-");
+        let topics: Vec<String> = admin
+            .list_topics()
+            .await?
+            .into_iter()
+            .map(|topic| topic.name)
+            .filter(|name| name.starts_with(&prefix))
+            .collect();
+        if !topics.is_empty() {
+            admin.delete_topics(&topics).await?;
+        }
+        admin.delete_groups(&[application_id]).await?;
+        Ok(())
     }
 }
 

@@ -255,7 +255,7 @@ async fn spec(engine: &Engine, record: &QueryRecord) -> Result<QuerySpec, SqlErr
     };
     Ok(QuerySpec {
         query_id: record.id.clone(),
-        application_id: format!("{}{}", engine.config().application_prefix, record.id),
+        application_id: engine.application_id(&record.id),
         plan,
         sink,
         sink_partitions,

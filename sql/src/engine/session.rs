@@ -232,10 +232,16 @@ impl Session {
     /// Whether a `CREATE` of a script is done already.
     fn exists_already(&self, statement: &ParsedStatement) -> Result<bool, SqlError> {
         let (Statement::CreateSource(CreateSource {
-            name, or_replace, ..
+            name,
+            or_replace,
+            if_not_exists,
+            ..
         })
         | Statement::CreateAs(CreateAs {
-            name, or_replace, ..
+            name,
+            or_replace,
+            if_not_exists,
+            ..
         })) = &statement.statement
         else {
             return Ok(false);
@@ -244,7 +250,7 @@ impl Session {
         let Some(existing) = catalog.sources.get(name) else {
             return Ok(false);
         };
-        if same_text(&existing.sql, &statement.text) {
+        if *if_not_exists || same_text(&existing.sql, &statement.text) {
             return Ok(true);
         }
         if *or_replace {

@@ -136,7 +136,8 @@ impl AggregateOperator {
             rows: Vec::with_capacity(chunk.len()),
             found: Vec::new(),
         };
-        let mut known: HashMap<(Bytes, Option<i64>), usize> = HashMap::new();
+        // By key and start of the window in one row of bytes, so that only new groups allocate.
+        let mut known: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut key = Vec::new();
         for row in 0..chunk.len() {
             let rowtime = chunk.rowtimes[row];
@@ -152,18 +153,23 @@ impl AggregateOperator {
             if !encoder.write(row, &mut key) {
                 continue;
             }
-            let key = Bytes::copy_from_slice(&key);
-            let next = groups.found.len();
-            let group = *known.entry((key, window)).or_insert_with_key(|(key, _)| {
-                groups.found.push(Group {
-                    key: key.clone(),
-                    window,
-                    first_row: row,
-                    timestamp: i64::MIN,
-                    is_new: true,
-                });
-                next
-            });
+            let base = key.len();
+            key.extend_from_slice(&window.unwrap_or(0).to_be_bytes());
+            let group = match known.get(key.as_slice()) {
+                Some(group) => *group,
+                None => {
+                    let group = groups.found.len();
+                    groups.found.push(Group {
+                        key: Bytes::copy_from_slice(&key[..base]),
+                        window,
+                        first_row: row,
+                        timestamp: i64::MIN,
+                        is_new: true,
+                    });
+                    known.insert(key.clone(), group);
+                    group
+                }
+            };
             let found = &mut groups.found[group];
             found.timestamp = found.timestamp.max(rowtime);
             groups.of_row.push(group);

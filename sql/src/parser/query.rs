@@ -6,7 +6,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::ast::*;
 use super::cursor::Cursor;
@@ -16,6 +17,8 @@ use crate::error::{Position, SqlError};
 
 /// More rows in one `INSERT` than this are refused.
 const MAX_INSERT_ROWS: usize = 100_000;
+/// More operators and parentheses without a comma between them than this are refused.
+const MAX_OPERATORS: usize = 500;
 
 /// A statement that begins with `SELECT`, `WITH` or `VALUES`, or one we know nothing about.
 pub(super) fn parse_select_statement(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
@@ -104,6 +107,7 @@ pub(super) fn parse_insert(cursor: &mut Cursor<'_>) -> Result<Statement, SqlErro
 }
 
 fn parse_sql(tokens: &[TokenWithSpan], end: Position) -> Result<DataFusionStatement, SqlError> {
+    check_length(tokens)?;
     let result = DFParserBuilder::new(tokens.to_vec())
         .build()
         .and_then(|mut parser| {
@@ -115,6 +119,28 @@ fn parse_sql(tokens: &[TokenWithSpan], end: Position) -> Result<DataFusionStatem
         Ok(None) => Err(SqlError::syntax("expected a statement").at(start(tokens, end))),
         Err(error) => Err(from_parse_failure(&error, end)),
     }
+}
+
+/// An expression like `1 + 1 + ..` makes a tree as deep as it is long, and what walks the tree needs
+/// stack for each level.
+fn check_length(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let mut operators = 0;
+    for token in tokens {
+        match &token.token {
+            Token::Comma => operators = 0,
+            Token::Word(word) if !matches!(word.keyword, Keyword::AND | Keyword::OR) => {}
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => {}
+            _ => operators += 1,
+        }
+        if operators > MAX_OPERATORS {
+            return Err(SqlError::syntax(format!(
+                "expression with more than {MAX_OPERATORS} operators"
+            ))
+            .at(super::cursor::position(token.span.start))
+            .with_hint("use IN (..) for long lists of alternatives"));
+        }
+    }
+    Ok(())
 }
 
 fn from_parse_failure(error: &datafusion::error::DataFusionError, end: Position) -> SqlError {

@@ -250,3 +250,41 @@ fn what_is_not_there_yet_says_so() {
         "#]],
     );
 }
+
+#[test]
+fn hostile_texts_are_refused_and_do_no_harm() {
+    let long = format!("SELECT {}", vec!["1"; 100_000].join(" + "));
+    let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    let types = format!("CREATE STREAM s (a {}INT", "ARRAY<".repeat(100_000));
+    for text in [long, deep, types] {
+        assert!(parse(&text).is_err());
+    }
+    let many = format!("INSERT INTO s VALUES {}", vec!["(1, 'a')"; 20_000].join(", "));
+    assert!(parse(&many).is_ok());
+}
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::parse_each;
+
+    proptest! {
+        #[test]
+        fn never_makes_the_parser_panic(text in "\\PC{0,80}") {
+            parse_each(&text);
+        }
+
+        #[test]
+        fn made_of_words_never_makes_the_parser_panic(words in proptest::collection::vec(
+            prop_oneof![
+                Just("CREATE"), Just("STREAM"), Just("TABLE"), Just("AS"), Just("SELECT"), Just("FROM"), Just("EMIT"),
+                Just("CHANGES"), Just("WINDOW"), Just("TUMBLING"), Just("("), Just(")"), Just("SIZE"), Just("1"), Just("SECONDS"),
+                Just(","), Just("PARTITION"), Just("BY"), Just("GROUP"), Just("x"), Just("*"), Just("WITH"), Just("="), Just("'a'"),
+                Just("INSERT"), Just("INTO"), Just("VALUES"), Just("PRINT"), Just("LIMIT"), Just("SHOW"), Just("DESCRIBE"), Just("EXPLAIN"),
+                Just("ARRAY"), Just("<"), Just(">>"), Just(";"), Just("SET"), Just("DROP"), Just("-"), Just("."), Just("é\n"),
+            ], 0..16)
+        ) {
+            parse_each(&words.join(" "));
+        }
+    }
+}

@@ -263,9 +263,13 @@ impl ExtendedHandler {
         };
         let mut cancel = start_query(client).await;
         let tag = response.command_tag().to_owned();
-        match send(client, response.data_rows(), &mut cancel, max_rows).await? {
+        let sent = send(client, response.data_rows(), &mut cancel, max_rows).await;
+        if !matches!(sent, Ok(Sent::Part)) {
+            // Dropping the rows ends their query.
+            *state = PortalExecutionState::Finished;
+        }
+        match sent? {
             Sent::All(count) => {
-                *state = PortalExecutionState::Finished;
                 let tag = Tag::new(&tag).with_rows(count);
                 let message = PgWireBackendMessage::CommandComplete(tag.into());
                 client.feed(message).await?;
