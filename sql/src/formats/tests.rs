@@ -94,6 +94,20 @@ fn json_scalars() {
             "null",
         ],
         expect![[r#"
+            true | 1 | 9007199254740993 | 1.5 | 12.30 | x | 0102 | 1970-01-01T00:00:01 | 1970-01-02 | 00:00:00.001
+            NULL | 7 | 1000 | 3.0 | 1.50 | 5 | NULL | 2024-01-02T03:04:05 | 2024-01-02 | 01:02:03.004
+            NULL | NULL | NULL | NaN | NULL | {"a":[1, 2]} | NULL | NULL | NULL | NULL
+            NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL
+            NULL | NULL | NULL | NULL | NULL | a"\
+            é😀 | NULL | NULL | NULL | NULL
+            NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL | NULL
+            -- written
+            {"b":true,"i":1,"l":9007199254740993,"d":1.5,"m":12.30,"s":"x","y":"AQI=","t":1000,"a":1,"c":1}
+            {"b":null,"i":7,"l":1000,"d":3.0,"m":1.50,"s":"5","y":null,"t":1704164645000,"a":19724,"c":3723004}
+            {"b":null,"i":null,"l":null,"d":"NaN","m":null,"s":"{\"a\":[1, 2]}","y":null,"t":null,"a":null,"c":null}
+            {"b":null,"i":null,"l":null,"d":null,"m":null,"s":null,"y":null,"t":null,"a":null,"c":null}
+            {"b":null,"i":null,"l":null,"d":null,"m":null,"s":"a\"\\\né😀","y":null,"t":null,"a":null,"c":null}
+            {"b":null,"i":null,"l":null,"d":null,"m":null,"s":null,"y":null,"t":null,"a":null,"c":null}
         "#]],
     );
 }
@@ -109,6 +123,13 @@ fn json_nested() {
             r#"{"a":null}"#,
         ],
         expect![[r#"
+            [1, , 3] | {k: 1.5, z: } | {x: 1, y: [p, q]}
+            [] | {} | {x: , y: }
+            NULL | NULL | NULL
+            -- written
+            {"a":[1,null,3],"m":{"k":1.5,"z":null},"s":{"x":1,"y":["p","q"]}}
+            {"a":[],"m":{},"s":{"x":null,"y":null}}
+            {"a":null,"m":null,"s":null}
         "#]],
     );
 }
@@ -135,6 +156,23 @@ fn bad_json_is_left_out_and_explained() {
             r#"{"i":2}"#,
         ],
         expect![[r#"
+            1 | NULL | NULL | NULL
+            2 | NULL | NULL | NULL
+            error: column `i`: `1.5` is not of type INT
+            error: column `i`: `3000000000` is not of type INT
+            error: column `i`: `x` is not of type INT
+            error: column `b`: `"true"` is not of type BOOLEAN
+            error: column `m`: `1.234` is not of type DECIMAL(4, 2)
+            error: column `m`: `123.4` is not of type DECIMAL(4, 2)
+            error: column `a`: `{}` is not of type ARRAY<INT>
+            error: not JSON at byte 6: expected `,`, found the end
+            error: not JSON at byte 7: expected the end, found `}`
+            error: not JSON at byte 0: expected `{`, found `[`
+            error: not JSON at byte 0: expected `{`, found `x`
+            error: not JSON at byte 0: expected `{`, found the end
+            -- written
+            {"i":1,"b":null,"m":null,"a":null}
+            {"i":2,"b":null,"m":null,"a":null}
         "#]],
     );
 }
@@ -153,6 +191,16 @@ fn delimited() {
             "x,y,1",
         ],
         expect![[r#"
+            1 | abc | 2.5
+            2 | a,"b" | NULL
+            NULL |  | NULL
+            error: 2 fields, but 3 columns
+            error: a quoted field has no end
+            error: column `i`: `x` is not of type INT
+            -- written
+            1,abc,2.5
+            2,"a,""b""",
+            ,"",
         "#]],
     );
 }

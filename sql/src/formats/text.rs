@@ -45,11 +45,11 @@ pub(super) fn parse<'a>(text: Cow<'a, str>, sql_type: &SqlType) -> Result<Datum<
     parsed.ok_or_else(|| mismatch(&text, sql_type))
 }
 
-/// `.. is not a ..`, with a long text cut.
+/// `.. is not of type ..`, with a long text cut.
 pub(super) fn mismatch(text: &str, sql_type: &SqlType) -> DecodeError {
     let shown: String = text.chars().take(40).collect();
     let dots = if shown.len() < text.len() { ".." } else { "" };
-    DecodeError::new(format!("`{shown}{dots}` is not a {sql_type}"))
+    DecodeError::new(format!("`{shown}{dots}` is not of type {sql_type}"))
 }
 
 /// A whole number; `1.0` and `1e3` are whole, `1.5` is not.

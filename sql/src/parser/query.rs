@@ -5,8 +5,8 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, LimitClause, ObjectNamePart, Query, SetExpr, TableObject, Value,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::ast::*;

@@ -170,6 +170,35 @@ async fn mistakes_name_what_is_wrong_and_the_session_goes_on() {
         out.push_str(&format!("{text}\n  {}\n", error(&mut session, text).await));
     }
     expect![[r#"
+        SELECT * FROM oders
+          stream or table `oders` does not exist
+        hint: did you mean `orders`?
+        SELECT nothing FROM orders
+          line 1:8: no field named nothing.
+        SELECT * FROM topic.nowhere
+          topic `nowhere` does not exist
+        hint: SHOW TOPICS lists the topics
+        SELECT 1 +
+          line 1:11: expected an expression, found the end of the statement
+        INSERT INTO orders (id, prise) VALUES (1, 2)
+          stream `orders` has no column `prise`
+        hint: did you mean `price`?
+        INSERT INTO orders (id) VALUES ('x')
+          column `id`: Cast error: Cannot cast string 'x' to value of Int32 type
+        INSERT INTO orders (id) VALUES (1, 2)
+          2 values for 1 columns
+        INSERT INTO users (name) VALUES ('x')
+          row 1 for table `users` has no key
+        hint: give a value for each PRIMARY KEY column
+        CREATE TABLE made (a INT)
+          table `made` has no key
+        hint: mark its key columns with PRIMARY KEY
+        CREATE VIEW v AS SELECT 1
+          line 1:8: not supported yet: CREATE VIEW
+        hint: write CREATE TABLE .. AS SELECT: it is kept up to date
+        DELETE FROM orders
+          line 1:1: not supported yet: the statement DELETE FROM
+        hint: records of a topic are changed by INSERT INTO .. VALUES only
     "#]]
     .assert_eq(&out);
     assert_eq!(ok(&mut session, "SELECT COUNT(*) FROM orders").await, "5\n");

@@ -52,7 +52,7 @@ impl Cluster {
     pub async fn engine(&self) -> Engine {
         let config = EngineConfig {
             catalog_topic: format!("{}-catalog", self.prefix),
-            application_prefix: format!("{}-", self.prefix),
+            application_prefix: format!("{}-app-", self.prefix),
             commit_interval_ms: 100,
             ..EngineConfig::default()
         };
