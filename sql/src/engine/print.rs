@@ -89,7 +89,7 @@ async fn work(
         let batch = polled.and_then(|mut records| {
             records.retain(|_| {
                 seen += 1;
-                (seen - 1) % step == 0
+                (seen - 1).is_multiple_of(step)
             });
             records.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             left -= records.len() as u64;

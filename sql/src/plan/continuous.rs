@@ -394,36 +394,11 @@ impl<'a> Walk<'a> {
                 .with_hint("GROUP BY works over streams"));
         }
         let mut inputs = InputColumns::default();
-        let mut layout = Vec::new();
-        let mut group_columns = Vec::new();
-        let mut group_origins = Vec::new();
-        for expression in &node.group_expr {
-            if let Some(pseudo) = self.window_bound(expression) {
-                layout.push(AggregateOutput::Window(pseudo));
-                continue;
-            }
-            if matches!(expression, Expr::GroupingSet(_)) {
-                return Err(SqlError::unsupported("GROUPING SETS, CUBE and ROLLUP"));
-            }
-            let data_type = expression.get_type(self.schema.as_ref())?;
-            let column = column_of(&expression.schema_name().to_string(), &data_type)?;
-            let arrow_type = column.sql_type.to_arrow();
-            let physical = self.typed(expression, &data_type, &arrow_type)?;
-            group_origins.push(self.origin(expression));
-            layout.push(AggregateOutput::Group(group_columns.len()));
-            inputs.push(
-                format!("group_{}", group_columns.len()),
-                arrow_type,
-                physical,
-            );
-            group_columns.push(column);
-        }
-        if group_columns.is_empty() {
-            return Err(
-                SqlError::unsupported("aggregates without GROUP BY in a continuous query")
-                    .with_hint("group by a constant column, or run the query without EMIT CHANGES"),
-            );
-        }
+        let Groups {
+            columns: group_columns,
+            origins: group_origins,
+            mut layout,
+        } = self.groups(node, &mut inputs)?;
         let rewritten = node
             .aggr_expr
             .iter()
@@ -458,6 +433,36 @@ impl<'a> Walk<'a> {
             layout,
         });
         Ok(())
+    }
+
+    /// The group columns become the first inputs; the bounds of the window need none.
+    fn groups(&self, node: &Aggregate, inputs: &mut InputColumns) -> Result<Groups, SqlError> {
+        let mut groups = Groups::default();
+        for expression in &node.group_expr {
+            if let Some(pseudo) = self.window_bound(expression) {
+                groups.layout.push(AggregateOutput::Window(pseudo));
+                continue;
+            }
+            if matches!(expression, Expr::GroupingSet(_)) {
+                return Err(SqlError::unsupported("GROUPING SETS, CUBE and ROLLUP"));
+            }
+            let data_type = expression.get_type(self.schema.as_ref())?;
+            let column = column_of(&expression.schema_name().to_string(), &data_type)?;
+            let arrow_type = column.sql_type.to_arrow();
+            let physical = self.typed(expression, &data_type, &arrow_type)?;
+            let index = groups.columns.len();
+            groups.origins.push(self.origin(expression));
+            groups.layout.push(AggregateOutput::Group(index));
+            inputs.push(format!("group_{index}"), arrow_type, physical);
+            groups.columns.push(column);
+        }
+        if groups.columns.is_empty() {
+            return Err(
+                SqlError::unsupported("aggregates without GROUP BY in a continuous query")
+                    .with_hint("group by a constant column, or run the query without EMIT CHANGES"),
+            );
+        }
+        Ok(groups)
     }
 
     /// The bound of the query's window that an expression is.
@@ -640,6 +645,14 @@ impl<'a> Walk<'a> {
         }
         Ok(OutputKey::Columns(indices, keys))
     }
+}
+
+/// What a `GROUP BY` groups by.
+#[derive(Default)]
+struct Groups {
+    columns: Vec<Column>,
+    origins: Vec<Origin>,
+    layout: Vec<AggregateOutput>,
 }
 
 /// Columns of an aggregate's input while they are collected.

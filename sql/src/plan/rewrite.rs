@@ -276,15 +276,15 @@ fn expand(
 }
 
 fn merged_columns(join: &JoinOperator) -> Result<Vec<String>, SqlError> {
-    let constraint = match join {
-        JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)
-        | JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => constraint,
-        _ => return Ok(Vec::new()),
+    let (JoinOperator::Join(constraint)
+    | JoinOperator::Inner(constraint)
+    | JoinOperator::Left(constraint)
+    | JoinOperator::LeftOuter(constraint)
+    | JoinOperator::Right(constraint)
+    | JoinOperator::RightOuter(constraint)
+    | JoinOperator::FullOuter(constraint)) = join
+    else {
+        return Ok(Vec::new());
     };
     match constraint {
         JoinConstraint::Using(names) => Ok(names

@@ -14,15 +14,15 @@ use tempfile::TempDir;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client of a cluster that has room for one test.
-pub struct Cluster {
-    pub client: Client,
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
     /// Part of all names, so that tests do not meet on a shared cluster.
-    pub prefix: String,
+    pub(crate) prefix: String,
     broker: Option<(BrokerHandle, TempDir)>,
 }
 
 impl Cluster {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let prefix = unique();
         if let Ok(address) = std::env::var("MOLDAU_TEST_KAFKA") {
             let client = Client::connect(ClientConfig::new(&address))
@@ -49,7 +49,7 @@ impl Cluster {
         }
     }
 
-    pub async fn engine(&self) -> Engine {
+    pub(crate) async fn engine(&self) -> Engine {
         let config = EngineConfig {
             catalog_topic: format!("{}-catalog", self.prefix),
             application_prefix: format!("{}-app-", self.prefix),
@@ -62,11 +62,11 @@ impl Cluster {
     }
 
     /// `$name` in a text becomes a topic of this test.
-    pub fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         text.replace('$', &format!("{}-", self.prefix))
     }
 
-    pub async fn stop(self, engine: Engine) {
+    pub(crate) async fn stop(self, engine: Engine) {
         engine.close().await;
         if let Some((broker, _directory)) = self.broker {
             broker.shutdown().await.expect("shut down");
@@ -87,14 +87,14 @@ fn unique() -> String {
 }
 
 /// Fails a wait that has no end.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LIMIT, future)
         .await
         .expect("an answer in time")
 }
 
 /// Runs a text; rows as lines, messages as they are.
-pub async fn run(session: &mut Session, text: &str) -> Result<String, SqlError> {
+pub(crate) async fn run(session: &mut Session, text: &str) -> Result<String, SqlError> {
     let mut out = String::new();
     for result in within(session.execute(text)).await? {
         match result {
@@ -113,14 +113,14 @@ pub async fn run(session: &mut Session, text: &str) -> Result<String, SqlError> 
     Ok(out)
 }
 
-pub async fn ok(session: &mut Session, text: &str) -> String {
+pub(crate) async fn ok(session: &mut Session, text: &str) -> String {
     match run(session, text).await {
         Ok(out) => out,
         Err(error) => panic!("{text}: {error}"),
     }
 }
 
-pub async fn error(session: &mut Session, text: &str) -> String {
+pub(crate) async fn error(session: &mut Session, text: &str) -> String {
     match run(session, text).await {
         Ok(out) => panic!("{text} gave {out}"),
         Err(error) => error.to_string(),
@@ -128,7 +128,7 @@ pub async fn error(session: &mut Session, text: &str) -> String {
 }
 
 /// Starts a push query.
-pub async fn stream(session: &mut Session, text: &str) -> RowStream {
+pub(crate) async fn stream(session: &mut Session, text: &str) -> RowStream {
     match within(session.execute(text))
         .await
         .map(|mut results| results.pop())
@@ -140,7 +140,7 @@ pub async fn stream(session: &mut Session, text: &str) -> RowStream {
 }
 
 /// The next rows of a push query, at least `count`.
-pub async fn next(rows: &mut RowStream, count: usize) -> Vec<String> {
+pub(crate) async fn next(rows: &mut RowStream, count: usize) -> Vec<String> {
     let mut out = Vec::new();
     while out.len() < count {
         match within(rows.next()).await {
@@ -152,7 +152,7 @@ pub async fn next(rows: &mut RowStream, count: usize) -> Vec<String> {
 }
 
 /// Reads a push query until it has given all of these rows.
-pub async fn until(rows: &mut RowStream, wanted: &[&str]) {
+pub(crate) async fn until(rows: &mut RowStream, wanted: &[&str]) {
     let mut missing: Vec<String> = wanted.iter().map(|row| (*row).to_owned()).collect();
     let mut seen = Vec::new();
     while !missing.is_empty() {

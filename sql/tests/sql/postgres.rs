@@ -15,6 +15,9 @@ const SETUP: &str = "
     INSERT INTO orders VALUES (1, 'pen', 1.5, true, TIMESTAMP '2024-01-02T03:04:05', X'0102'),
       (2, 'book', 20, false, NULL, NULL)";
 
+/// id, item, price, paid, raw, n.
+type Row = (i32, String, f64, bool, Option<Vec<u8>>, i64);
+
 async fn serve(engine: &Engine) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -100,7 +103,7 @@ async fn prepared_statements_with_parameters_and_binary_results() {
     ))
     .await
     .expect("rows");
-    let seen: Vec<(i32, String, f64, bool, Option<Vec<u8>>, i64)> = rows
+    let seen: Vec<Row> = rows
         .iter()
         .map(|row| {
             (
