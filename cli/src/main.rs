@@ -3,6 +3,10 @@
 //! `start` and `broker` run servers; every other verb is a client that works against any Kafka
 //! endpoint. Each verb is one module here, and this file only picks the verb and sets the exit code:
 //! 0 done, 1 failed, 2 wrong usage or a mistake in a file that was given.
+#![expect(
+    clippy::print_stderr,
+    reason = "a command-line tool talks to the person who runs it"
+)]
 
 mod bench;
 mod connection;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use moldau_broker::MetricsSnapshot;
 
 use super::{Console, api};
 
@@ -73,87 +74,89 @@ fn broker(text: &mut Exposition, console: &Console) {
         "Open connections of Kafka clients.",
     );
     text.sample("moldau_connections", &[], broker.connections);
-    text.family(
-        "moldau_topic_messages_in_total",
-        "counter",
-        "Records appended to a topic.",
-    );
+    topics(text, &broker);
+    logs(text, &broker);
+    latencies(text, &broker);
+}
+
+fn topics(text: &mut Exposition, broker: &MetricsSnapshot) {
+    let messages = "moldau_topic_messages_in_total";
+    text.family(messages, "counter", "Records appended to a topic.");
     for topic in &broker.topics {
-        text.sample(
-            "moldau_topic_messages_in_total",
-            &[("topic", &topic.name)],
-            topic.messages_in,
-        );
+        text.sample(messages, &[("topic", &topic.name)], topic.messages_in);
     }
+    let bytes = "moldau_topic_bytes_total";
     text.family(
-        "moldau_topic_bytes_total",
+        bytes,
         "counter",
         "Bytes of record batches that a topic took in and gave out.",
     );
     for topic in &broker.topics {
+        for (direction, total) in [("in", topic.bytes_in), ("out", topic.bytes_out)] {
+            text.sample(
+                bytes,
+                &[("topic", &topic.name), ("direction", direction)],
+                total,
+            );
+        }
+    }
+}
+
+fn logs(text: &mut Exposition, broker: &MetricsSnapshot) {
+    let (size, end) = ("moldau_log_size_bytes", "moldau_log_end_offset");
+    let partitions = || {
+        broker.topics.iter().flat_map(|topic| {
+            topic
+                .partitions
+                .iter()
+                .map(move |partition| (topic.name.as_str(), partition))
+        })
+    };
+    text.family(size, "gauge", "Size of a partition's log on disk.");
+    for (topic, partition) in partitions() {
+        let number = partition.partition.to_string();
         text.sample(
-            "moldau_topic_bytes_total",
-            &[("topic", &topic.name), ("direction", "in")],
-            topic.bytes_in,
-        );
-        text.sample(
-            "moldau_topic_bytes_total",
-            &[("topic", &topic.name), ("direction", "out")],
-            topic.bytes_out,
+            size,
+            &[("topic", topic), ("partition", &number)],
+            partition.size_bytes,
         );
     }
     text.family(
-        "moldau_log_size_bytes",
-        "gauge",
-        "Size of a partition's log on disk.",
-    );
-    text.family(
-        "moldau_log_end_offset",
+        end,
         "gauge",
         "Offset that the next record of a partition will get.",
     );
-    for topic in &broker.topics {
-        for partition in &topic.partitions {
-            let number = partition.partition.to_string();
-            let labels = [
-                ("topic", topic.name.as_str()),
-                ("partition", number.as_str()),
-            ];
-            text.sample("moldau_log_size_bytes", &labels, partition.size_bytes);
-            text.sample("moldau_log_end_offset", &labels, partition.log_end_offset);
-        }
+    for (topic, partition) in partitions() {
+        let number = partition.partition.to_string();
+        text.sample(
+            end,
+            &[("topic", topic), ("partition", &number)],
+            partition.log_end_offset,
+        );
     }
+}
+
+fn latencies(text: &mut Exposition, broker: &MetricsSnapshot) {
     text.family(
         "moldau_request_latency_seconds",
         "histogram",
         "Time from a request's arrival to its response.",
     );
+    let (bucket, sum, total) = (
+        "moldau_request_latency_seconds_bucket",
+        "moldau_request_latency_seconds_sum",
+        "moldau_request_latency_seconds_count",
+    );
     for request in &broker.requests {
+        let name = ("request", request.name);
         let mut cumulative = 0;
         for (bound, count) in &request.latency_buckets {
             cumulative += count;
-            let bound = bound.to_string();
-            text.sample(
-                "moldau_request_latency_seconds_bucket",
-                &[("request", request.name), ("le", &bound)],
-                cumulative,
-            );
+            text.sample(bucket, &[name, ("le", &bound.to_string())], cumulative);
         }
-        text.sample(
-            "moldau_request_latency_seconds_bucket",
-            &[("request", request.name), ("le", "+Inf")],
-            request.count,
-        );
-        text.sample(
-            "moldau_request_latency_seconds_sum",
-            &[("request", request.name)],
-            request.latency_sum_seconds,
-        );
-        text.sample(
-            "moldau_request_latency_seconds_count",
-            &[("request", request.name)],
-            request.count,
-        );
+        text.sample(bucket, &[name, ("le", "+Inf")], request.count);
+        text.sample(sum, &[name], request.latency_sum_seconds);
+        text.sample(total, &[name], request.count);
     }
 }
 

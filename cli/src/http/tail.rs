@@ -139,7 +139,7 @@ async fn rows(
     let results = session.execute(query).await?;
     let streams = results.into_iter().filter_map(|result| match result {
         StatementResult::Rows { rows, .. } => Some(rows),
-        _ => None,
+        StatementResult::Message(_) => None,
     });
     Ok(stream::iter(streams).flatten().filter_map(move |batch| {
         let _open = &permit;

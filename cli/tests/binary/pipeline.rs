@@ -71,14 +71,14 @@ fn append(path: &Path, written: &mut usize, count: usize) {
         .create(true)
         .append(true)
         .open(path)
-        .unwrap();
+        .expect("the input opens");
     for number in *written..*written + count {
         writeln!(
             file,
             "line {number} {}",
             if number % 2 == 0 { "even" } else { "odd" }
         )
-        .unwrap();
+        .expect("the input takes a line");
     }
     *written += count;
 }
