@@ -17,10 +17,10 @@ groups=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand
 
 echo "== topics"
 tool $topics "${server[@]}" --create --topic "$topic" --partitions 3 --replication-factor 1 --config retention.ms=3600000
-tool $topics "${server[@]}" --list | grep -qx "$topic"
-tool $topics "${server[@]}" --describe --topic "$topic" | tee /dev/stderr | grep -q 'PartitionCount: 3'
+tool $topics "${server[@]}" --list | grep -x "$topic" >/dev/null
+tool $topics "${server[@]}" --describe --topic "$topic" | tee /dev/stderr | grep 'PartitionCount: 3' >/dev/null
 tool $topics "${server[@]}" --alter --topic "$topic" --partitions 4
-tool $topics "${server[@]}" --describe --topic "$topic" | grep -q 'PartitionCount: 4'
+tool $topics "${server[@]}" --describe --topic "$topic" | grep 'PartitionCount: 4' >/dev/null
 
 echo "== console producer and consumer"
 seq 1 200 | tool $console_producer "${server[@]}" --topic "$topic"
@@ -28,8 +28,8 @@ tool $console_consumer "${server[@]}" --topic "$topic" --from-beginning --max-me
 seq 1 200 | md5sum | cmp - /tmp/got.$$ && rm /tmp/got.$$
 
 echo "== groups"
-tool $console_consumer "${server[@]}" --topic "$topic" --group "$topic-group" --from-beginning --max-messages 200 --timeout-ms 60000 | wc -l | grep -qx 200
-tool $groups "${server[@]}" --list | grep -qx "$topic-group"
+tool $console_consumer "${server[@]}" --topic "$topic" --group "$topic-group" --from-beginning --max-messages 200 --timeout-ms 60000 | wc -l | grep -x 200 >/dev/null
+tool $groups "${server[@]}" --list | grep -x "$topic-group" >/dev/null
 tool $groups "${server[@]}" --describe --group "$topic-group" | tee /dev/stderr | awk -v topic="$topic" '$2 == topic { committed += $4; lag += $6 } END { exit !(committed == 200 && lag == 0) }'
 tool $groups "${server[@]}" --group "$topic-group" --topic "$topic" --reset-offsets --to-earliest --execute
 tool $groups "${server[@]}" --describe --group "$topic-group" | awk -v topic="$topic" '$2 == topic { lag += $6 } END { exit lag != 200 }'
@@ -42,6 +42,6 @@ tool org.apache.kafka.tools.ConsumerPerformance "${server[@]}" --topic "$topic-p
 echo "== delete"
 tool $topics "${server[@]}" --delete --topic "$topic"
 for _ in $(seq 1 20); do
-  tool $topics "${server[@]}" --list | grep -qx "$topic" || exit 0
+  tool $topics "${server[@]}" --list | grep -x "$topic" >/dev/null || exit 0
 done
 echo "topic $topic is still listed"; exit 1
