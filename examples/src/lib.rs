@@ -1,4 +1,7 @@
-//! What the examples share: arguments and log output.
+//! Short jobs that show how Moldau is used, and what they share: arguments and log output.
+//!
+//! Each job is one file in `src/bin` with its test below it; `README.md` lists them and says how
+//! to run each.
 
 use tracing_subscriber::EnvFilter;
 

@@ -1,6 +1,6 @@
 //! What a broker is started with.
 //!
-//! Every field has a Kafka setting behind it (see [`settings`]); defaults are Kafka's,
+//! Every field has a Kafka setting behind it (see [`BrokerConfig::set`]); defaults are Kafka's,
 //! except where a single node out of the box is better served:
 //! - `group.initial.rebalance.delay.ms` is 0, as in the file that Kafka ships,
 //! - `node.id` is 1 and the data directory is `./moldau-data`, so nothing must be configured,
