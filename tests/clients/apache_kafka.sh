@@ -50,4 +50,5 @@ for _ in $(seq 1 600); do
 done
 cd "$here/../.."
 export MOLDAU_TEST_KAFKA=127.0.0.1:$port
-cargo test --locked -p moldau-client -p moldau-streams -p moldau-sql --test '*'
+# The whole workspace, so that nothing is built again with other features.
+cargo test --workspace --locked --test kafka --test cluster --test sql

@@ -26,4 +26,4 @@ for _ in $(seq 1 600); do
   sleep 0.1
 done
 cd "$here/../.."
-MOLDAU_TEST_S3=http://127.0.0.1:$port cargo test --locked -p moldau-connect --test s3
+MOLDAU_TEST_S3=http://127.0.0.1:$port cargo test --workspace --locked --test s3
