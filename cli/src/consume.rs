@@ -15,7 +15,7 @@ use moldau_client::{
 use moldau_protocol::batch::Record;
 use serde_json::{Value, json};
 
-use crate::connection::ConnectionArgs;
+use crate::connection::{ConnectionArgs, offsets};
 use crate::output::Output;
 use crate::shutdown::Shutdown;
 
@@ -145,8 +145,9 @@ impl Reader {
                 args.partition.unwrap_or(0)
             );
         }
-        let starts = offsets(client, &assigned, OffsetSpec::Earliest).await?;
-        let ends = offsets(client, &assigned, OffsetSpec::Latest).await?;
+        let admin = client.admin();
+        let starts = offsets(&admin, &assigned, OffsetSpec::Earliest).await?;
+        let ends = offsets(&admin, &assigned, OffsetSpec::Latest).await?;
         consumer.assign(assigned.clone());
         for partition in &assigned {
             let (start, end) = (starts[partition], ends[partition]);
@@ -226,27 +227,6 @@ impl Reader {
             });
         }
     }
-}
-
-async fn offsets(
-    client: &Client,
-    partitions: &[TopicPartition],
-    spec: OffsetSpec,
-) -> anyhow::Result<BTreeMap<TopicPartition, i64>> {
-    let wanted: Vec<_> = partitions
-        .iter()
-        .map(|partition| (partition.clone(), spec))
-        .collect();
-    let found = client.admin().list_offsets(&wanted).await?;
-    partitions
-        .iter()
-        .map(|partition| {
-            let listed = found
-                .get(partition)
-                .with_context(|| format!("no offset reported for {partition}"))?;
-            Ok((partition.clone(), listed.offset))
-        })
-        .collect()
 }
 
 fn write_record(

@@ -1,12 +1,12 @@
 //! `moldau topic`: list, describe, create, grow, delete.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use moldau_client::admin::{NewTopic, OffsetSpec};
 use moldau_client::{Admin, TopicPartition};
 use serde::Serialize;
 
-use crate::connection::ConnectionArgs;
+use crate::connection::{ConnectionArgs, offsets};
 use crate::output::{Output, UsageError, count};
 
 #[derive(Debug, Args)]
@@ -184,15 +184,15 @@ async fn describe(admin: &Admin, name: &str, output: Output) -> anyhow::Result<(
     let rows = topic
         .partitions
         .iter()
-        .zip(starts.iter().zip(&ends))
-        .map(|(partition, (start, end))| PartitionRow {
+        .zip(&partitions)
+        .map(|(partition, name)| PartitionRow {
             partition: partition.partition,
             leader: partition.leader,
             leader_epoch: partition.leader_epoch,
             replicas: partition.replicas.clone(),
             isr: partition.isr.clone(),
-            start_offset: *start,
-            end_offset: *end,
+            start_offset: starts[name],
+            end_offset: ends[name],
         })
         .collect();
     let configs = admin
@@ -253,27 +253,6 @@ fn ids(ids: &[i32]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(",")
-}
-
-async fn offsets(
-    admin: &Admin,
-    partitions: &[TopicPartition],
-    spec: OffsetSpec,
-) -> anyhow::Result<Vec<i64>> {
-    let wanted: Vec<_> = partitions
-        .iter()
-        .map(|partition| (partition.clone(), spec))
-        .collect();
-    let found = admin.list_offsets(&wanted).await?;
-    partitions
-        .iter()
-        .map(|partition| {
-            let result = found
-                .get(partition)
-                .with_context(|| format!("no offset reported for {partition}"))?;
-            Ok(result.offset)
-        })
-        .collect()
 }
 
 #[derive(Debug, Serialize)]

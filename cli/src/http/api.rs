@@ -2,13 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use moldau_client::admin::OffsetSpec;
-use serde::Serialize;
+use moldau_broker::metrics::GroupMetrics;
 use serde_json::{Value, json};
 
-use super::{Console, problem};
+use super::Console;
 
 /// Totals since the start; the page makes rates out of two looks at them.
 pub(crate) async fn overview(State(console): State<Console>) -> Json<Value> {
@@ -51,45 +49,20 @@ pub(crate) async fn topics(State(console): State<Console>) -> Json<Value> {
     Json(Value::from(topics))
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct GroupLag {
-    pub(super) group: String,
-    pub(super) state: String,
-    pub(super) lag: i64,
-}
-
 /// All consumer groups with the sum of their lags.
-pub(crate) async fn groups(State(console): State<Console>) -> Response {
-    match group_lags(&console).await {
-        Ok(groups) => Json(groups).into_response(),
-        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, error),
-    }
+pub(crate) async fn groups(State(console): State<Console>) -> Json<Value> {
+    let broker = console.broker.snapshot();
+    let groups: Vec<Value> = broker
+        .groups
+        .iter()
+        .map(|group| json!({ "group": group.group_id, "state": group.state, "lag": lag(group) }))
+        .collect();
+    Json(Value::from(groups))
 }
 
-/// Groups with their lag, from the coordinator's committed offsets.
-pub(super) async fn group_lags(
-    console: &Console,
-) -> Result<Vec<GroupLag>, moldau_client::ClientError> {
-    let admin = console.client.admin();
-    let mut lags = Vec::new();
-    for group in admin.list_groups().await? {
-        let committed = admin.group_offsets(&group.group_id).await?;
-        let wanted: Vec<_> = committed
-            .keys()
-            .map(|partition| (partition.clone(), OffsetSpec::Latest))
-            .collect();
-        let ends = admin.list_offsets(&wanted).await?;
-        let lag = committed
-            .iter()
-            .filter_map(|(partition, offset)| Some(ends.get(partition)?.offset - offset.offset))
-            .sum();
-        lags.push(GroupLag {
-            group: group.group_id,
-            state: group.state,
-            lag,
-        });
-    }
-    Ok(lags)
+/// Sum of a group's lags over the partitions it committed offsets of.
+pub(super) fn lag(group: &GroupMetrics) -> i64 {
+    group.offsets.iter().map(|committed| committed.lag).sum()
 }
 
 /// The connectors with their totals and last errors.

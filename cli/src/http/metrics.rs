@@ -13,16 +13,6 @@ use super::{Console, api};
 pub(crate) async fn show(State(console): State<Console>) -> Response {
     let mut text = Exposition::default();
     broker(&mut text, &console);
-    if let Ok(groups) = api::group_lags(&console).await {
-        text.family(
-            "moldau_group_lag",
-            "gauge",
-            "Records between the committed offsets of a group and the ends of its partitions.",
-        );
-        for group in groups {
-            text.sample("moldau_group_lag", &[("group", &group.group)], group.lag);
-        }
-    }
     if let Some(connect) = &console.connect {
         text.family(
             "moldau_connector_records_total",
@@ -77,6 +67,19 @@ fn broker(text: &mut Exposition, console: &Console) {
     topics(text, &broker);
     logs(text, &broker);
     latencies(text, &broker);
+    group_lags(text, &broker);
+}
+
+fn group_lags(text: &mut Exposition, broker: &MetricsSnapshot) {
+    let lag = "moldau_group_lag";
+    text.family(
+        lag,
+        "gauge",
+        "Records between the committed offsets of a group and the ends of its partitions.",
+    );
+    for group in &broker.groups {
+        text.sample(lag, &[("group", &group.group_id)], api::lag(group));
+    }
 }
 
 fn topics(text: &mut Exposition, broker: &MetricsSnapshot) {
