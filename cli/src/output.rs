@@ -41,6 +41,9 @@ impl Output {
         for row in rows {
             table.add_row(cells(row));
         }
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
+        }
         for line in table.lines() {
             writeln!(io::stdout(), "{}", line.trim_end())?;
         }
