@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use moldau_core::config::TopicDefaults;
+use moldau_core::fetch_session::{FetchSessions, SessionLimits};
 use moldau_core::metadata::{BrokerRecord, MetadataImage, MetadataRecord};
 use moldau_log::{LogDirectory, LogError};
 use moldau_protocol::KString;
@@ -238,6 +239,10 @@ impl Opened {
             partitions: self.partitions,
             writers,
             producer_ids: ProducerIds::default(),
+            fetch_sessions: Mutex::new(FetchSessions::new(SessionLimits {
+                slots: self.config.fetch_session_slots,
+                ..SessionLimits::default()
+            })),
             metrics: Metrics::new(),
             stop: watch::Sender::new(false),
             config: self.config,

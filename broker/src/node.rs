@@ -1,7 +1,8 @@
 //! One running broker: what its connections, handlers and background tasks share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use moldau_core::fetch_session::FetchSessions;
 use moldau_core::metadata::controller::Controller;
 use moldau_protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 use moldau_protocol::{ErrorCode, KString};
@@ -25,6 +26,7 @@ pub(crate) struct Node {
     pub(crate) writers: Arc<Writers>,
     pub(crate) coordinators: Coordinators,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
     pub(crate) stop: watch::Sender<bool>,
 }

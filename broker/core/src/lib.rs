@@ -7,6 +7,7 @@
 //! - [`coordinator`]: one partition of `__consumer_offsets`: classic [`group`]s and their
 //!   committed [`offsets`]
 //! - [`partition`]: the leader's view of one partition, and the checks of a produced batch
+//! - [`fetch_session`]: what fetching clients asked for and were told (KIP-227)
 //! - [`producer_state`]: idempotent producers of one partition
 //! - [`metadata`]: the records of the metadata log, the image they build, and the controller's
 //!   decisions
@@ -14,6 +15,7 @@
 
 pub mod config;
 pub mod coordinator;
+pub mod fetch_session;
 pub mod group;
 pub mod ids;
 pub mod metadata;

@@ -52,6 +52,8 @@ pub struct BrokerConfig {
     pub num_writer_threads: usize,
     /// `tail.cache.bytes` (Moldau's own): memory for the newest batches of all partitions.
     pub tail_cache_bytes: usize,
+    /// `max.incremental.fetch.session.cache.slots`: fetch sessions at once (KIP-227).
+    pub fetch_session_slots: usize,
     /// `fetch.max.bytes`: the most that one fetch is answered with, whatever the client asks.
     pub fetch_max_bytes: usize,
     /// `request.timeout.ms` (Moldau's own on the broker side): how long an internal append may take.
@@ -105,6 +107,7 @@ impl Default for BrokerConfig {
             queued_max_requests: 500,
             num_writer_threads: default_writer_threads(),
             tail_cache_bytes: 64 * 1024 * 1024,
+            fetch_session_slots: 1000,
             fetch_max_bytes: 55 * 1024 * 1024,
             request_timeout_ms: 30_000,
             offsets_topic_num_partitions: 50,

@@ -226,6 +226,12 @@ pub const SETTINGS: &[Setting] = &[
     topic_default!("log.segment.bytes", Int, "segment.bytes"),
     topic_default!("log.segment.delete.delay.ms", Long, "file.delete.delay.ms"),
     field!("max.connections", Int, max_connections, COUNT),
+    field!(
+        "max.incremental.fetch.session.cache.slots",
+        Int,
+        fetch_session_slots,
+        COUNT
+    ),
     topic_default!("message.max.bytes", Int, "max.message.bytes"),
     topic_default!("min.insync.replicas", Int, "min.insync.replicas"),
     field!("node.id", Int, node_id, COUNT),

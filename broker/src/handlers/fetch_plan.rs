@@ -1,23 +1,33 @@
-//! What one fetch asks for, with its partitions found.
+//! What one fetch reads, with its partitions found.
 
 use std::sync::Arc;
 
+use moldau_core::fetch_session::{FetchAnswer, FetchContext, FetchTarget};
 use moldau_protocol::messages::fetch::{
-    EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchTopic,
-    FetchableTopicResponse, PartitionData,
+    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use moldau_protocol::{ErrorCode, KString, Uuid};
 
 use super::RequestContext;
+use super::fetch::FIRST_WITH_TOPIC_ID;
 use super::fetch_read::{PartitionRead, Read};
 use crate::node::Node;
-use crate::runtime::{Partition, Waiter};
+use crate::runtime::{Partition, Topic, Waiter};
+
+/// What is the same for all partitions of a fetch.
+#[derive(Debug)]
+pub(super) struct Rules {
+    by_id: bool,
+    max_bytes: usize,
+    read_committed: bool,
+    rotation: u32,
+}
 
 /// A fetch request, resolved.
 #[derive(Debug)]
 pub(super) struct Plan {
-    topics: Vec<PlanTopic>,
-    /// The partitions of all topics, in the order of the request.
+    fetch: FetchContext,
+    /// By target of `fetch`.
     pub(super) targets: Vec<Target>,
     pub(super) max_bytes: usize,
     /// Read below the last stable offset, not below the high watermark.
@@ -26,17 +36,9 @@ pub(super) struct Plan {
     pub(super) first: usize,
 }
 
-#[derive(Debug)]
-struct PlanTopic {
-    name: KString,
-    id: Uuid,
-    partitions: usize,
-}
-
 /// One partition to read from.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) index: i32,
     pub(super) partition: Result<Arc<Partition>, ErrorCode>,
     pub(super) fetch_offset: i64,
     pub(super) max_bytes: usize,
@@ -44,37 +46,46 @@ pub(super) struct Target {
     pub(super) last_fetched_epoch: i32,
 }
 
-impl Plan {
-    pub(super) fn new(node: &Node, context: &RequestContext, request: FetchRequest) -> Self {
-        let mut topics = Vec::with_capacity(request.topics.len());
-        let mut targets = Vec::new();
-        for topic in request.topics {
-            let name = topic_name(node, context.version, &topic);
-            topics.push(PlanTopic {
-                name: topic.topic.clone(),
-                id: topic.topic_id,
-                partitions: topic.partitions.len(),
-            });
-            targets.extend(
-                topic
-                    .partitions
-                    .iter()
-                    .map(|partition| target(node, &name, partition)),
-            );
-        }
-        let max_bytes = usize::try_from(request.max_bytes)
-            .unwrap_or(0)
-            .min(node.config.fetch_max_bytes);
-        let first = (context.rotation as usize)
-            .checked_rem(targets.len())
-            .unwrap_or(0);
+impl Rules {
+    pub(super) fn new(node: &Node, context: &RequestContext, request: &FetchRequest) -> Self {
         Self {
-            topics,
-            targets,
-            max_bytes,
+            by_id: context.version >= FIRST_WITH_TOPIC_ID,
+            max_bytes: usize::try_from(request.max_bytes)
+                .unwrap_or(0)
+                .min(node.config.fetch_max_bytes),
             read_committed: request.isolation_level == READ_COMMITTED,
+            rotation: context.rotation,
+        }
+    }
+}
+
+impl Plan {
+    pub(super) fn new(node: &Node, rules: &Rules, fetch: FetchContext) -> Self {
+        let asked = fetch.targets();
+        let mut lookup = Lookup {
+            node,
+            by_id: rules.by_id,
+            last: None,
+        };
+        let targets: Vec<Target> = asked.iter().map(|asked| lookup.target(asked)).collect();
+        let first = if fetch.keeps_order() {
+            0
+        } else {
+            (rules.rotation as usize)
+                .checked_rem(targets.len())
+                .unwrap_or(0)
+        };
+        Self {
+            fetch,
+            targets,
+            max_bytes: rules.max_bytes,
+            read_committed: rules.read_committed,
             first,
         }
+    }
+
+    pub(super) fn fetch(&self) -> &FetchContext {
+        &self.fetch
     }
 
     /// The targets, beginning with another one each time, so that one busy partition does not starve the others.
@@ -100,60 +111,94 @@ impl Plan {
             .filter_map(|target| target.partition.as_ref().ok())
     }
 
-    /// Puts what was read into the shape of the request.
-    pub(super) fn response(&self, read: Read) -> FetchResponse {
-        let mut reads = self.targets.iter().zip(read.partitions);
-        let responses = self
-            .topics
-            .iter()
-            .map(|topic| FetchableTopicResponse {
-                topic: topic.name.clone(),
-                topic_id: topic.id,
-                partitions: reads
-                    .by_ref()
-                    .take(topic.partitions)
-                    .map(|(target, read)| partition_data(target, read))
-                    .collect(),
-                ..Default::default()
-            })
-            .collect();
+    /// Names the partitions that `answer` includes; neighbours of one topic share its entry.
+    pub(super) fn response(&self, read: Read, answer: &FetchAnswer) -> FetchResponse {
+        let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+        let reads = self.fetch.targets().iter().zip(read.partitions);
+        for (place, (asked, read)) in reads.enumerate() {
+            if !answer.included.contains(place) {
+                continue;
+            }
+            let data = partition_data(asked, read);
+            match responses.last_mut() {
+                Some(last) if last.topic == asked.topic && last.topic_id == asked.topic_id => {
+                    last.partitions.push(data);
+                }
+                _ => responses.push(FetchableTopicResponse {
+                    topic: asked.topic.clone(),
+                    topic_id: asked.topic_id,
+                    partitions: vec![data],
+                    ..Default::default()
+                }),
+            }
+        }
         FetchResponse {
+            session_id: answer.session_id,
             responses,
             ..Default::default()
         }
     }
 }
 
-fn topic_name(node: &Node, version: i16, topic: &FetchTopic) -> Result<KString, ErrorCode> {
-    if version < FIRST_WITH_TOPIC_ID {
-        return Ok(topic.topic.clone());
-    }
-    let image = node.metadata.image();
-    image
-        .topic_by_id(topic.topic_id)
-        .map(|topic| topic.name.clone())
-        .ok_or(ErrorCode::UnknownTopicId)
+/// Finds partitions; those of one topic mostly come one after another.
+struct Lookup<'a> {
+    node: &'a Node,
+    by_id: bool,
+    last: Option<(KString, Uuid, Result<Arc<Topic>, ErrorCode>)>,
 }
 
-fn target(node: &Node, topic: &Result<KString, ErrorCode>, asked: &FetchPartition) -> Target {
-    let partition = topic.as_ref().map_err(|code| *code).and_then(|topic| {
-        node.partitions
-            .find(topic, asked.partition)
+impl Lookup<'_> {
+    fn target(&mut self, asked: &FetchTarget) -> Target {
+        Target {
+            partition: self.partition(asked),
+            fetch_offset: asked.fetch_offset,
+            max_bytes: usize::try_from(asked.max_bytes).unwrap_or(0),
+            current_leader_epoch: asked.current_leader_epoch,
+            last_fetched_epoch: asked.last_fetched_epoch,
+        }
+    }
+
+    fn partition(&mut self, asked: &FetchTarget) -> Result<Arc<Partition>, ErrorCode> {
+        let topic = self.topic(asked)?;
+        usize::try_from(asked.partition)
+            .ok()
+            .and_then(|index| topic.partitions.get(index))
+            .map(Arc::clone)
             .ok_or(ErrorCode::UnknownTopicOrPartition)
-    });
-    Target {
-        index: asked.partition,
-        partition,
-        fetch_offset: asked.fetch_offset,
-        max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
-        current_leader_epoch: asked.current_leader_epoch,
-        last_fetched_epoch: asked.last_fetched_epoch,
+    }
+
+    fn topic(&mut self, asked: &FetchTarget) -> Result<&Topic, ErrorCode> {
+        let known =
+            |(topic, id, _): &(KString, Uuid, _)| *topic == asked.topic && *id == asked.topic_id;
+        if !self.last.as_ref().is_some_and(known) {
+            self.last = None;
+        }
+        let found = self.last.get_or_insert_with(|| {
+            (
+                asked.topic.clone(),
+                asked.topic_id,
+                find(self.node, self.by_id, asked),
+            )
+        });
+        found.2.as_deref().map_err(|code| *code)
     }
 }
 
-fn partition_data(target: &Target, read: PartitionRead) -> PartitionData {
+fn find(node: &Node, by_id: bool, asked: &FetchTarget) -> Result<Arc<Topic>, ErrorCode> {
+    if by_id {
+        let image = node.metadata.image();
+        let topic = image.topic_by_id(asked.topic_id);
+        let name = &topic.ok_or(ErrorCode::UnknownTopicId)?.name;
+        return node.partitions.topic(name).ok_or(ErrorCode::UnknownTopicId);
+    }
+    node.partitions
+        .topic(&asked.topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+fn partition_data(asked: &FetchTarget, read: PartitionRead) -> PartitionData {
     let mut data = PartitionData {
-        partition_index: target.index,
+        partition_index: asked.partition,
         error_code: read.error.code(),
         high_watermark: read.high_watermark,
         last_stable_offset: read.last_stable_offset,
@@ -186,5 +231,4 @@ impl Drop for Registered {
     }
 }
 
-const FIRST_WITH_TOPIC_ID: i16 = 13;
 const READ_COMMITTED: i8 = 1;

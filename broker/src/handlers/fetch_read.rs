@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use moldau_core::fetch_session::FetchOutcome;
 use moldau_log::{EpochEndOffset, LogError, ReadRequest};
 use moldau_protocol::{ErrorCode, Records};
 use tracing::error;
@@ -56,6 +57,20 @@ impl Read {
     /// Whether the response must not wait any longer.
     pub(super) fn must_answer(&self, min_bytes: usize) -> bool {
         self.urgent || self.bytes >= min_bytes || self.partitions.is_empty()
+    }
+
+    /// What a fetch session takes note of, by target.
+    pub(super) fn outcomes(&self) -> Vec<FetchOutcome> {
+        self.partitions
+            .iter()
+            .map(|read| FetchOutcome {
+                error: read.error,
+                has_records: !read.records.is_empty(),
+                diverged: read.diverging.is_some(),
+                high_watermark: read.high_watermark,
+                log_start_offset: read.log_start_offset,
+            })
+            .collect()
     }
 
     /// The look ended early, for example because the node stops.

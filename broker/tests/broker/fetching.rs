@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moldau_protocol::messages::delete_topics::DeleteTopicsRequest;
-use moldau_protocol::messages::fetch::{FetchRequest, FetchResponse};
+use moldau_protocol::messages::fetch::{FetchRequest, FetchResponse, ForgottenTopic};
 use moldau_protocol::{ApiKey, ErrorCode, KString, Uuid};
 
 use crate::fixture::*;
@@ -256,27 +256,148 @@ async fn topics_are_found_by_id_from_v13_on() {
     }
 }
 
+/// The partitions that a response names, with the number of their records.
+fn named(response: &FetchResponse) -> Vec<(i32, usize)> {
+    assert_eq!(response.error_code, 0);
+    let partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions);
+    partitions
+        .map(|data| (data.partition_index, records(data).len()))
+        .collect()
+}
+
+/// A request that goes on with a session and changes nothing.
+fn goes_on(session_id: i32, session_epoch: i32) -> FetchRequest {
+    FetchRequest {
+        session_id,
+        session_epoch,
+        topics: Vec::new(),
+        ..fetch_request("t", 0, 0)
+    }
+}
+
 #[tokio::test]
-async fn a_new_session_is_answered_without_one_and_an_old_one_is_unknown() {
+async fn a_fetch_session_names_only_what_changed() {
     let broker = TestBroker::start().await;
     let mut wire = broker.connect().await;
-    wire.create_topic("t", 1).await;
+    wire.create_topic("t", 2).await;
+    for version in 7..=12 {
+        let mut full = fetch_request("t", 0, 0);
+        full.session_epoch = 0;
+        let mut second = full.topics[0].partitions[0].clone();
+        second.partition = 1;
+        full.topics[0].partitions.push(second);
+        let offset = wire.fetch("t", 1, 0).await.high_watermark;
+        full.topics[0].partitions[1].fetch_offset = offset;
+        let response = wire.call(version, full).await;
+        assert_eq!(named(&response), [(0, 0), (1, 0)]);
+        let id = response.session_id;
+        assert!(id > 0);
+        assert_eq!(named(&wire.call(version, goes_on(id, 1)).await), []);
+        wire.produce_values("t", 1, &["a"]).await;
+        assert_eq!(named(&wire.call(version, goes_on(id, 2)).await), [(1, 1)]);
+        let mut moved = fetch_request("t", 1, offset + 1);
+        (moved.session_id, moved.session_epoch) = (id, 3);
+        moved.forgotten_topics_data = vec![ForgottenTopic {
+            topic: KString::from("t"),
+            partitions: vec![0],
+            ..Default::default()
+        }];
+        assert_eq!(named(&wire.call(version, moved).await), []);
+        wire.call(version, goes_on(id, -1)).await;
+        let ended = wire.call(version, goes_on(id, 4)).await;
+        assert_eq!(ended.error_code, ErrorCode::FetchSessionIdNotFound.code());
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_of_a_session_is_woken_by_records_of_any_of_its_partitions() {
+    let broker = TestBroker::start().await;
+    let mut consumer = broker.connect().await;
+    let mut producer = broker.connect().await;
+    producer.create_topic("t", 1).await;
     let fresh = FetchRequest {
-        session_id: 0,
         session_epoch: 0,
         ..fetch_request("t", 0, 0)
     };
-    assert_eq!(wire.call(FETCH, fresh).await.session_id, 0);
-    let old = FetchRequest {
-        session_id: 77,
-        session_epoch: 3,
+    let id = consumer.call(FETCH, fresh).await.session_id;
+    let waiting = FetchRequest {
+        max_wait_ms: 60_000,
+        ..goes_on(id, 1)
+    };
+    consumer.send(FETCH, waiting).await;
+    producer.produce_values("t", 0, &["woken"]).await;
+    let (_, response) = consumer.receive(ApiKey::Fetch, FETCH).await;
+    let response = FetchResponse::try_from(response).unwrap();
+    assert_eq!((response.session_id, named(&response)), (id, vec![(0, 1)]));
+}
+
+#[tokio::test]
+async fn sessions_by_topic_id_and_by_name_do_not_mix() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    wire.produce_values("t", 0, &["a"]).await;
+    let mut fresh = fetch_request("", 0, 0);
+    fresh.session_epoch = 0;
+    fresh.topics[0].topic_id = wire.call(12, all_topics()).await.topics[0].topic_id;
+    let response = wire.call(13, fresh).await;
+    assert_eq!(named(&response), [(0, 1)]);
+    let mixed = wire.call(12, goes_on(response.session_id, 1)).await;
+    assert_eq!(mixed.error_code, ErrorCode::FetchSessionTopicIdError.code());
+    let wrong = wire.call(13, goes_on(response.session_id, 7)).await;
+    assert_eq!(wrong.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
+    assert_eq!(
+        named(&wire.call(13, goes_on(response.session_id, 1)).await),
+        [(0, 1)]
+    );
+}
+
+#[tokio::test]
+async fn without_slots_every_fetch_is_answered_in_full() {
+    let broker = TestBroker::start_with(|config| {
+        config
+            .set("max.incremental.fetch.session.cache.slots", "0")
+            .unwrap();
+    })
+    .await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let fresh = FetchRequest {
+        session_epoch: 0,
         ..fetch_request("t", 0, 0)
     };
-    let response = wire.call(FETCH, old).await;
-    assert_eq!(
-        response.error_code,
-        ErrorCode::FetchSessionIdNotFound.code()
-    );
+    let response = wire.call(FETCH, fresh).await;
+    assert_eq!((response.session_id, named(&response)), (0, vec![(0, 0)]));
+}
+
+/// Trap 6: big partitions do not starve others, in sessions too.
+#[tokio::test]
+async fn partitions_of_a_session_take_turns_when_one_response_cannot_hold_all() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 3).await;
+    let value = "v".repeat(5000);
+    let mut fresh = fetch_request("t", 0, 0);
+    (fresh.session_epoch, fresh.max_bytes) = (0, 1);
+    for partition in 0..3 {
+        wire.produce_values("t", partition, &[&value]).await;
+        let mut more = fresh.topics[0].partitions[0].clone();
+        more.partition = partition;
+        fresh.topics[0].partitions.push(more);
+    }
+    fresh.topics[0].partitions.remove(0);
+    let id = wire.call(FETCH, fresh).await.session_id;
+    let mut served = std::collections::BTreeSet::new();
+    for epoch in 1..=3 {
+        let mut next = goes_on(id, epoch);
+        next.max_bytes = 1;
+        let response = wire.call(FETCH, next).await;
+        served.extend(named(&response).iter().filter(|one| one.1 > 0).copied());
+    }
+    assert_eq!(served, [(0, 1), (1, 1), (2, 1)].into());
 }
 
 #[tokio::test]

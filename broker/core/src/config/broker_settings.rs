@@ -271,6 +271,12 @@ const BROKER_SETTINGS: &[Setting] = &[
         "Connections the node accepts.",
     ),
     row(
+        "max.incremental.fetch.session.cache.slots",
+        SettingKind::Int,
+        Some("1000"),
+        "Fetch sessions that are kept at once.",
+    ),
+    row(
         "message.max.bytes",
         SettingKind::Int,
         Some("1048588"),
