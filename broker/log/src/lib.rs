@@ -25,6 +25,7 @@
 //! Offsets and epochs are plain integers here, as they are in the messages of the protocol.
 
 mod checkpoint;
+mod compact;
 mod config;
 mod directory;
 mod error;
@@ -40,6 +41,10 @@ mod storage;
 mod sync;
 mod timestamps;
 
+pub use compact::{
+    Cleanable, CleanableRequest, CleanedSegment, Compaction, CompactionError, CompactionProgress,
+    CompactionRequest, LastRecord, Pace, Stopped,
+};
 pub use config::LogConfig;
 pub use directory::LogDirectory;
 pub use error::{Failure, LogError};

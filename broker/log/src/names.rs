@@ -152,8 +152,10 @@ pub(crate) fn file_name(offset: i64, kind: FileKind) -> String {
 pub(crate) const DELETED_SUFFIX: &str = ".deleted";
 /// Ends the name of a directory that is being removed.
 pub(crate) const DELETE_DIRECTORY_SUFFIX: &str = "-delete";
-const CLEANED_SUFFIX: &str = ".cleaned";
-const SWAP_SUFFIX: &str = ".swap";
+/// Ends the name of a file that a compaction writes.
+pub(crate) const CLEANED_SUFFIX: &str = ".cleaned";
+/// Ends the name of a file that a compaction has written and that replaces live ones.
+pub(crate) const SWAP_SUFFIX: &str = ".swap";
 const OFFSET_DIGITS: usize = 20;
 
 #[cfg(test)]

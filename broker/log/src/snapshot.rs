@@ -1,5 +1,6 @@
 //! What readers see of a log: an immutable snapshot, and slices of its files.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -80,6 +81,16 @@ impl<S: Storage> LogReader<S> {
     #[must_use]
     pub fn snapshot(&self) -> Arc<LogSnapshot<S>> {
         self.shared.snapshot.load_full()
+    }
+
+    /// First offset that is not known to be on the disk.
+    pub(crate) fn durable_offset(&self) -> i64 {
+        self.shared.sync.durable_offset()
+    }
+
+    /// Where the log's files are.
+    pub(crate) fn place(&self) -> (&S, &Path) {
+        (&self.shared.storage, &self.shared.directory)
     }
 }
 

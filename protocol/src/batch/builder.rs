@@ -88,6 +88,21 @@ impl RecordBatchBuilder {
         self.timestamp_type(TimestampType::LogAppendTime)
     }
 
+    /// Lets the tombstones of the batch go at `horizon`, in milliseconds (KIP-534). It takes the
+    /// place of the base timestamp, so it is set before the first record.
+    #[must_use]
+    pub const fn delete_horizon(mut self, horizon: i64) -> Self {
+        self.base_timestamp = Some(horizon);
+        self.flag(header::DELETE_HORIZON, true)
+    }
+
+    /// Sets the least that the batch gives as its largest timestamp, for one that lost its records.
+    #[must_use]
+    pub const fn max_timestamp(mut self, timestamp: i64) -> Self {
+        self.max_timestamp = timestamp;
+        self
+    }
+
     /// Sets the idempotent producer and the sequence number of the first record.
     #[must_use]
     pub const fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {

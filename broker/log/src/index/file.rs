@@ -18,6 +18,11 @@ impl<S: Storage> IndexFile<S> {
         Self { file, size }
     }
 
+    /// Opens the file, so that it stays readable when another takes its name.
+    pub(crate) fn hold_open(&self) -> Result<(), LogError> {
+        self.file.get().map(|_| ())
+    }
+
     /// In bytes.
     pub(crate) const fn size(&self) -> usize {
         self.size

@@ -63,6 +63,15 @@ enum Entries<S: Storage> {
     File(IndexFile<S>),
 }
 
+impl<S: Storage> Entries<S> {
+    fn hold_open(&self) -> Result<(), LogError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::File(file) => file.hold_open(),
+        }
+    }
+}
+
 impl<S: Storage> OffsetIndex<S> {
     pub(crate) fn in_memory(base_offset: i64) -> Self {
         Self {
@@ -76,6 +85,11 @@ impl<S: Storage> OffsetIndex<S> {
             base_offset,
             entries: Entries::File(file),
         }
+    }
+
+    /// Opens the file, if there is one.
+    pub(crate) fn hold_open(&self) -> Result<(), LogError> {
+        self.entries.hold_open()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -152,6 +166,11 @@ impl<S: Storage> TimeIndex<S> {
             base_offset,
             entries: Entries::File(file),
         }
+    }
+
+    /// Opens the file, if there is one.
+    pub(crate) fn hold_open(&self) -> Result<(), LogError> {
+        self.entries.hold_open()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -6,12 +6,12 @@
 //! - an index without its `.log`: removed
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
 use crate::error::{IoContext, LogError};
-use crate::names::{FileKind, FileName, FileState, file_name};
+use crate::names::{FileKind, FileName, FileState, SWAP_SUFFIX, file_name};
 use crate::segment::{BatchWalk, LazyFile};
 use crate::storage::{DirectoryEntry, Storage, TEMPORARY_SUFFIX};
 
@@ -33,9 +33,6 @@ pub(super) fn clear<S: Storage>(storage: &S, directory: &Path) -> Result<LiveFil
             || matches!(state, Some(FileState::Deleted | FileState::Cleaned))
     };
     let (abandoned, kept): (Vec<_>, Vec<_>) = listed.into_iter().partition(is_abandoned);
-    for entry in &abandoned {
-        remove(storage, &directory.join(&entry.name))?;
-    }
     let named = |entries: &[DirectoryEntry], state| -> Vec<FileName> {
         let names = entries
             .iter()
@@ -43,20 +40,21 @@ pub(super) fn clear<S: Storage>(storage: &S, directory: &Path) -> Result<LiveFil
         names.filter(|name| name.state == state).collect()
     };
     let swaps = named(&kept, FileState::Swap);
-    if swaps.is_empty() {
-        return live_files(storage, directory, &kept);
-    }
     // Swaps at or above an unfinished segment belong to the same compaction, which did not end.
+    // What tells so must be there until they are gone.
     let unfinished = named(&abandoned, FileState::Cleaned)
         .iter()
         .map(|name| name.offset)
         .min();
     complete_swaps(storage, directory, &swaps, unfinished.unwrap_or(i64::MAX))?;
-    live_files(
-        storage,
-        directory,
-        &storage.list(directory).context("list", directory)?,
-    )
+    for entry in &abandoned {
+        remove(storage, &directory.join(&entry.name))?;
+    }
+    if swaps.is_empty() {
+        return live_files(storage, directory, &kept);
+    }
+    let left = storage.list(directory).context("list", directory)?;
+    live_files(storage, directory, &left)
 }
 
 fn live_files<S: Storage>(
@@ -98,33 +96,74 @@ fn complete_swaps<S: Storage>(
     swaps: &[FileName],
     unfinished: i64,
 ) -> Result<(), LogError> {
-    for swap in swaps {
-        let name = file_name(swap.offset, swap.kind);
-        let path = directory.join(format!("{name}.swap"));
-        // Indexes are built anew from the log.
-        if swap.offset >= unfinished || swap.kind != FileKind::Log {
-            remove(storage, &path)?;
-            continue;
-        }
-        let end_offset = end_of_segment(storage, &path, swap.offset)?;
-        let replaced = storage.list(directory).context("list", directory)?;
-        for file in replaced
+    if swaps.is_empty() {
+        return Ok(());
+    }
+    let is_complete = |swap: &&FileName| swap.offset < unfinished;
+    for swap in swaps.iter().filter(|swap| !is_complete(swap)) {
+        remove(storage, &swap_path(directory, swap))?;
+    }
+    let logs = swaps.iter().filter(|swap| swap.kind == FileKind::Log);
+    for log in logs.filter(is_complete) {
+        let indexes: Vec<_> = swaps
             .iter()
-            .filter_map(|entry| FileName::parse(&entry.name))
-        {
-            let covered = (swap.offset..end_offset.max(swap.offset + 1)).contains(&file.offset);
-            if covered && file.state == FileState::Live && file.kind != FileKind::ProducerSnapshot {
-                remove(storage, &directory.join(file_name(file.offset, file.kind)))?;
-            }
+            .filter(|swap| swap.offset == log.offset && swap.kind != FileKind::Log)
+            .collect();
+        remove_covered(storage, directory, log, &indexes)?;
+        // The log comes last: while it is here, the next start does the same again.
+        for swap in indexes.into_iter().chain([log]) {
+            let path = swap_path(directory, swap);
+            let live = directory.join(file_name(swap.offset, swap.kind));
+            storage.rename(&path, &live).context("rename", &path)?;
         }
-        storage
-            .rename(&path, &directory.join(&name))
-            .context("rename", &path)?;
-        info!(file = %directory.join(&name).display(), "completed a compaction");
+        let segment = directory.join(file_name(log.offset, FileKind::Log));
+        info!(file = %segment.display(), "completed a compaction");
     }
     storage
         .sync_directory(directory)
-        .context("sync directory", directory)
+        .context("sync directory", directory)?;
+    // Of indexes alone the log was not renamed yet.
+    for entry in storage.list(directory).context("list", directory)? {
+        let state = FileName::parse(&entry.name).map(|name| name.state);
+        if state == Some(FileState::Swap) {
+            remove(storage, &directory.join(&entry.name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the live files that a compacted segment replaces.
+///
+/// Missing indexes are built anew, but for that of aborted transactions: if its `.swap` is gone,
+/// the one that bears the segment's own name is the new one, as the old one went first.
+fn remove_covered<S: Storage>(
+    storage: &S,
+    directory: &Path,
+    swap: &FileName,
+    indexes: &[&FileName],
+) -> Result<(), LogError> {
+    let end_offset = end_of_segment(storage, &swap_path(directory, swap), swap.offset)?;
+    let covered = swap.offset..end_offset.max(swap.offset + 1);
+    let is_new = |file: &FileName| {
+        file.offset == swap.offset
+            && file.kind == FileKind::TransactionIndex
+            && !indexes.iter().any(|index| index.kind == file.kind)
+    };
+    let listed = storage.list(directory).context("list", directory)?;
+    for file in listed
+        .iter()
+        .filter_map(|entry| FileName::parse(&entry.name))
+    {
+        let is_live = file.state == FileState::Live && file.kind != FileKind::ProducerSnapshot;
+        if is_live && covered.contains(&file.offset) && !is_new(&file) {
+            remove(storage, &directory.join(file_name(file.offset, file.kind)))?;
+        }
+    }
+    Ok(())
+}
+
+fn swap_path(directory: &Path, swap: &FileName) -> PathBuf {
+    directory.join(file_name(swap.offset, swap.kind) + SWAP_SUFFIX)
 }
 
 /// First offset after the batches of a file that must be sound.

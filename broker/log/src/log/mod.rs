@@ -4,6 +4,7 @@ mod append;
 mod leftovers;
 mod open;
 mod recovery;
+mod replace;
 mod retention;
 mod shared;
 mod truncate;

@@ -37,24 +37,25 @@ impl<S: Storage> Log<S> {
     /// [`LogError::Failed`]: the disk refused, now or earlier.
     pub fn reset_to(&mut self, offset: i64) -> Result<(), LogError> {
         self.shared.check()?;
-        self.or_fail(|log| log.reset(offset))
+        self.or_fail("truncate", |log| log.reset(offset))
     }
 
     /// Removes all batches that end at or after `offset`, and the segments behind it.
     pub(super) fn cut_to(&mut self, offset: i64) -> Result<(), LogError> {
-        self.or_fail(|log| log.cut(offset))
+        self.or_fail("truncate", |log| log.cut(offset))
     }
 
     /// A change that stops half way leaves the log in a state that only a restart puts right.
-    fn or_fail(
+    pub(super) fn or_fail(
         &mut self,
+        action: &'static str,
         change: impl FnOnce(&mut Self) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
         change(self).map_err(|error| match error {
             LogError::Failed { .. } => error,
             error => self
                 .shared
-                .fail("truncate", &self.directory, std::io::Error::other(error)),
+                .fail(action, &self.directory, std::io::Error::other(error)),
         })
     }
 

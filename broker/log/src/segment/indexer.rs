@@ -52,7 +52,8 @@ impl Indexer {
         let largest = self
             .max_timestamp
             .map_or(NO_TIMESTAMP, |entry| entry.timestamp);
-        if header.max_timestamp > largest {
+        // A batch that compaction left without records has no record with its largest timestamp.
+        if header.max_timestamp > largest && header.record_count > 0 {
             self.max_timestamp = Some(TimeEntry {
                 timestamp: header.max_timestamp,
                 offset: header.last_offset(),

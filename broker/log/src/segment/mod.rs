@@ -208,6 +208,13 @@ impl<S: Storage> Segment<S> {
         Ok(end_offset)
     }
 
+    /// Opens all files, so that readers of this segment go on when others take their names.
+    pub(crate) fn hold_open(&self) -> Result<(), LogError> {
+        self.file.get()?;
+        self.offset_index.hold_open()?;
+        self.time_index.hold_open()
+    }
+
     /// Walks by headers from `position`, where a batch begins, to `end`.
     pub(crate) fn walk(&self, position: u64, end: u64) -> Result<BatchWalk<'_, S::File>, LogError> {
         let bytes = position..end;
@@ -266,7 +273,9 @@ impl<S: Storage> Segment<S> {
     fn max_timestamp_by_walk(&self) -> Result<Option<TimeEntry>, LogError> {
         let (mut walk, mut largest) = (self.walk(0, self.sealed_size)?, None::<TimeEntry>);
         while let Some(BatchAt { header, .. }) = walk.next()? {
-            if largest.is_none_or(|largest| header.max_timestamp > largest.timestamp) {
+            let has_records = header.record_count > 0;
+            if has_records && largest.is_none_or(|largest| header.max_timestamp > largest.timestamp)
+            {
                 largest = Some(TimeEntry {
                     timestamp: header.max_timestamp,
                     offset: header.last_offset(),

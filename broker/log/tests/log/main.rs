@@ -7,6 +7,9 @@
 
 mod appends;
 mod batches;
+mod compaction;
+mod compaction_model;
+mod compaction_swap;
 mod crashes;
 mod directory;
 mod epochs;

@@ -34,7 +34,7 @@ fn the_same_seed_gives_the_same_run() {
     }
 }
 
-fn seeds(default: Range<u64>) -> Range<u64> {
+pub(crate) fn seeds(default: Range<u64>) -> Range<u64> {
     let Ok(given) = std::env::var("MOLDAU_SEED") else {
         return default;
     };

@@ -99,9 +99,15 @@ impl SimStorage {
 
     /// Makes the next call of this kind fail. Several calls queue up.
     pub fn fail_next(&self, operation: SimOperation, kind: io::ErrorKind) {
+        self.fail_after(operation, 0, kind);
+    }
+
+    /// Makes a call of this kind fail after `passed` others that do not.
+    pub fn fail_after(&self, operation: SimOperation, passed: usize, kind: io::ErrorKind) {
         self.disk().faults.push_back(Fault {
             operation,
             kind,
+            passed,
             written_before: 0,
         });
     }
@@ -111,6 +117,7 @@ impl SimStorage {
         self.disk().faults.push_back(Fault {
             operation: SimOperation::Write,
             kind,
+            passed: 0,
             written_before,
         });
     }
@@ -276,11 +283,7 @@ impl StorageFile for SimFile {
             room = room
                 .min(usize::try_from(capacity.saturating_sub(disk.used())).unwrap_or(usize::MAX));
         }
-        if let Some(index) = disk
-            .faults
-            .iter()
-            .position(|fault| fault.operation == SimOperation::Write)
-        {
+        if let Some(index) = disk.due_fault(SimOperation::Write) {
             let fault = &mut disk.faults[index];
             room = room.min(fault.written_before);
             refusal = fault.kind;
@@ -348,6 +351,8 @@ struct Disk {
 struct Fault {
     operation: SimOperation,
     kind: io::ErrorKind,
+    /// How many calls get through before.
+    passed: usize,
     /// Only for writes: how many bytes get through before.
     written_before: usize,
 }
@@ -356,11 +361,7 @@ impl Disk {
     /// Counts the call, and fails if a test wants it to.
     fn enter(&mut self, operation: SimOperation) -> io::Result<()> {
         *self.counts.entry(operation).or_default() += 1;
-        match self
-            .faults
-            .iter()
-            .position(|fault| fault.operation == operation)
-        {
+        match self.due_fault(operation) {
             Some(index) => {
                 let kind = self
                     .faults
@@ -370,6 +371,20 @@ impl Disk {
             }
             None => Ok(()),
         }
+    }
+
+    /// The fault that hits this call, if there is one.
+    fn due_fault(&mut self, operation: SimOperation) -> Option<usize> {
+        let index = self
+            .faults
+            .iter()
+            .position(|fault| fault.operation == operation)?;
+        let fault = &mut self.faults[index];
+        if fault.passed > 0 {
+            fault.passed -= 1;
+            return None;
+        }
+        Some(index)
     }
 
     fn content(&mut self, id: u64) -> io::Result<&mut Content> {
