@@ -13,7 +13,7 @@ use crate::consumer::{Consumer, ConsumerConfig};
 use crate::coordinator::{CoordinatorCache, CoordinatorKind, coordinator_moved};
 use crate::error::ClientError;
 use crate::metadata::{ClusterMetadata, MetadataCache};
-use crate::producer::{Producer, ProducerConfig};
+use crate::producer::{Producer, ProducerConfig, TransactionalProducer};
 use crate::topic_partition::TopicPartition;
 use crate::transport::{Connection, Purpose, Transport};
 
@@ -90,6 +90,21 @@ impl Client {
         Producer::start(self.clone(), config)
     }
 
+    /// A producer that sends in transactions, as the only one with this transactional id: any other with the same id is
+    /// fenced, and a transaction that it left open is ended first. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The id is empty or `config` asks for less than [`Acks::All`](crate::Acks::All), the coordinator refuses the id
+    /// or the time-out, or it cannot be reached within `max_block_ms`.
+    pub async fn transactional_producer(
+        &self,
+        transactional_id: &str,
+        config: ProducerConfig,
+    ) -> Result<TransactionalProducer, ClientError> {
+        TransactionalProducer::start(self.clone(), transactional_id, config).await
+    }
+
     /// A consumer. Must be used inside a tokio runtime, on which its fetching tasks will run.
     #[must_use]
     pub fn consumer(&self, config: ConsumerConfig) -> Consumer {
@@ -125,15 +140,30 @@ impl Client {
         target: Target,
         request: R,
     ) -> Result<R::Response, ClientError> {
-        let connection = self.connection_for(&target).await?;
-        let version = connection.version(R::KEY)?;
+        self.request_at_most(&target, request, i16::MAX).await
+    }
+
+    /// As [`request`](Self::request), in a version that is not above `most`.
+    pub(crate) async fn request_at_most<R: Request>(
+        &self,
+        target: &Target,
+        request: R,
+        most: i16,
+    ) -> Result<R::Response, ClientError> {
+        let connection = self.connection_for(target).await?;
+        let version = connection.version_at_most(R::KEY, most)?;
         let result = connection
             .call(version, request, self.request_timeout())
             .await;
         if let Err(error) = &result {
-            self.doubt(&target, error);
+            self.doubt(target, error);
         }
         result
+    }
+
+    /// The level of a feature that the cluster has finalized (KIP-584), as `target` told it; 0 if it has none.
+    pub(crate) async fn feature_at(&self, target: &Target, name: &str) -> Result<i16, ClientError> {
+        Ok(self.connection_for(target).await?.feature(name))
     }
 
     /// The number of partitions of a topic, asked from the cluster now; `None` if there is no such topic.
@@ -294,7 +324,7 @@ impl Client {
     }
 
     /// After an error: forgets what may be wrong about where `target` is.
-    fn doubt(&self, target: &Target, error: &ClientError) {
+    pub(crate) fn doubt(&self, target: &Target, error: &ClientError) {
         let moved = match error {
             ClientError::Disconnected { .. }
             | ClientError::Connect { .. }

@@ -75,6 +75,45 @@ pub enum ClientError {
         /// The code that said so.
         code: ErrorCode,
     },
+    /// The open transaction cannot be committed; nothing of it will be seen by readers of committed records.
+    #[error(
+        "the transaction of \"{transactional_id}\" must be aborted: {cause}\n  hint: call `abort`, then `begin` and send the same records again"
+    )]
+    MustAbort {
+        /// Whose transaction.
+        transactional_id: String,
+        /// What went wrong in it.
+        cause: Box<Self>,
+    },
+    /// Another producer was started with the same transactional id, or the transaction took too long.
+    #[error(
+        "transactional id \"{transactional_id}\" is fenced: {}\n  hint: another producer has taken it over, or a transaction took longer than `transaction_timeout_ms`; close this producer, and start one only if no other runs",
+        code.name()
+    )]
+    ProducerFenced {
+        /// Whose producer.
+        transactional_id: String,
+        /// The code that said so.
+        code: ErrorCode,
+    },
+    /// A transactional producer cannot go on.
+    #[error(
+        "the producer of transactional id \"{transactional_id}\" cannot go on: {cause}\n  hint: close it and start another"
+    )]
+    ProducerBroken {
+        /// Whose producer.
+        transactional_id: String,
+        /// What went wrong.
+        cause: Box<Self>,
+    },
+    /// A call does not fit the state of the transaction.
+    #[error("transactional id \"{transactional_id}\": {reason}")]
+    TransactionState {
+        /// Whose producer.
+        transactional_id: String,
+        /// What the state is and which call would fit.
+        reason: String,
+    },
     /// There is no valid offset to read from and [`OffsetReset::Error`](crate::OffsetReset::Error) was asked for.
     #[error(
         "topic \"{topic}\" partition {partition}: {}\n  hint: seek to an offset, or set `auto_offset_reset` to earliest or latest",
@@ -147,6 +186,10 @@ impl ClientError {
             Self::UnknownTopic { .. }
             | Self::UnknownPartition { .. }
             | Self::Fenced { .. }
+            | Self::MustAbort { .. }
+            | Self::ProducerFenced { .. }
+            | Self::ProducerBroken { .. }
+            | Self::TransactionState { .. }
             | Self::OffsetOutOfRange { .. }
             | Self::RecordTooLarge { .. }
             | Self::Protocol { .. }
@@ -160,7 +203,10 @@ impl ClientError {
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Broker { code, .. } | Self::Fenced { code, .. } => Some(*code),
+            Self::Broker { code, .. }
+            | Self::Fenced { code, .. }
+            | Self::ProducerFenced { code, .. } => Some(*code),
+            Self::MustAbort { cause, .. } | Self::ProducerBroken { cause, .. } => cause.code(),
             _ => None,
         }
     }

@@ -44,7 +44,8 @@ pub use crate::consumer::{
 };
 pub use crate::error::ClientError;
 pub use crate::metadata::{BrokerEndpoint, ClusterMetadata, PartitionMetadata, TopicMetadata};
+pub use crate::offsets::GroupMetadata;
 pub use crate::producer::{
-    Acks, Delivery, Producer, ProducerConfig, ProducerRecord, RecordMetadata,
+    Acks, Delivery, Producer, ProducerConfig, ProducerRecord, RecordMetadata, TransactionalProducer,
 };
 pub use crate::topic_partition::{OffsetAndMetadata, TopicPartition};

@@ -1,6 +1,7 @@
 //! Offsets of partitions and of groups: looking up, reading, storing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use moldau_protocol::messages::list_offsets::{
@@ -23,24 +24,50 @@ use crate::consumer::Isolation;
 use crate::error::ClientError;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
 
-/// Who commits: a member of a group, or a program that has no part in the group's life.
+/// In whose name positions of a group are stored: a member, or a program that has no part in the group's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Committer {
-    pub(crate) group_id: KString,
-    pub(crate) generation_id: i32,
-    pub(crate) member_id: KString,
-    pub(crate) group_instance_id: Option<KString>,
+pub struct GroupMetadata {
+    /// The group.
+    pub group_id: KString,
+    /// Generation of the group (classic protocol) or epoch of the member (KIP-848); -1 outside of the group.
+    pub generation_id: i32,
+    /// Id of the member; empty outside of the group.
+    pub member_id: KString,
+    /// Static name, if it has one.
+    pub group_instance_id: Option<KString>,
 }
 
-impl Committer {
+impl GroupMetadata {
     /// Somebody outside the group; allowed only while the group has no members.
-    pub(crate) const fn outsider(group_id: KString) -> Self {
+    #[must_use]
+    pub const fn outsider(group_id: KString) -> Self {
         Self {
             group_id,
             generation_id: -1,
             member_id: KString::EMPTY,
             group_instance_id: None,
         }
+    }
+
+    /// Whether a code says that the group has gone on without this member.
+    pub(crate) const fn is_fenced_by(&self, code: ErrorCode) -> bool {
+        matches!(
+            code,
+            ErrorCode::UnknownMemberId
+                | ErrorCode::IllegalGeneration
+                | ErrorCode::FencedInstanceId
+                | ErrorCode::FencedMemberEpoch
+        )
+    }
+}
+
+impl fmt::Display for GroupMetadata {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "member \"{}\" of group \"{}\" in generation {}",
+            self.member_id, self.group_id, self.generation_id
+        )
     }
 }
 
@@ -125,7 +152,7 @@ impl Client {
     /// Stores positions of a group.
     pub(crate) async fn commit_offsets(
         &self,
-        committer: &Committer,
+        committer: &GroupMetadata,
         offsets: &[(TopicPartition, OffsetAndMetadata)],
     ) -> Result<(), ClientError> {
         if offsets.is_empty() {
@@ -149,21 +176,19 @@ impl Client {
 }
 
 fn list_offsets_topics(wanted: &[&(TopicPartition, i64)]) -> Vec<ListOffsetsTopic> {
-    by_topic(wanted.iter().map(|(partition, timestamp)| {
-        let data = ListOffsetsPartition {
-            partition_index: partition.partition,
+    partitions_by_topic(
+        wanted.iter().copied(),
+        |partition_index, timestamp| ListOffsetsPartition {
+            partition_index,
             timestamp: *timestamp,
             ..ListOffsetsPartition::default()
-        };
-        (&partition.topic, data)
-    }))
-    .into_iter()
-    .map(|(name, partitions)| ListOffsetsTopic {
-        name,
-        partitions,
-        ..ListOffsetsTopic::default()
-    })
-    .collect()
+        },
+        |name, partitions| ListOffsetsTopic {
+            name,
+            partitions,
+            ..ListOffsetsTopic::default()
+        },
+    )
 }
 
 /// Takes all good answers; gives the first error afterwards.
@@ -313,36 +338,35 @@ fn read_committed_offsets(
 fn offset_commit_topics(
     offsets: &[(TopicPartition, OffsetAndMetadata)],
 ) -> Vec<OffsetCommitRequestTopic> {
-    by_topic(offsets.iter().map(|(partition, offset)| {
-        let data = OffsetCommitRequestPartition {
-            partition_index: partition.partition,
+    partitions_by_topic(
+        offsets,
+        |partition_index, offset| OffsetCommitRequestPartition {
+            partition_index,
             committed_offset: offset.offset,
             committed_leader_epoch: offset.leader_epoch.unwrap_or(-1),
             committed_metadata: Some(offset.metadata.clone()),
             ..OffsetCommitRequestPartition::default()
-        };
-        (&partition.topic, data)
-    }))
-    .into_iter()
-    .map(|(name, partitions)| OffsetCommitRequestTopic {
-        name,
-        partitions,
-        ..OffsetCommitRequestTopic::default()
-    })
-    .collect()
+        },
+        |name, partitions| OffsetCommitRequestTopic {
+            name,
+            partitions,
+            ..OffsetCommitRequestTopic::default()
+        },
+    )
 }
 
-fn read_commit(response: &OffsetCommitResponse, committer: &Committer) -> Result<(), ClientError> {
+fn read_commit(
+    response: &OffsetCommitResponse,
+    committer: &GroupMetadata,
+) -> Result<(), ClientError> {
     for topic in &response.topics {
         for answer in &topic.partitions {
             let code = ErrorCode::from_code(answer.error_code);
             match code {
                 ErrorCode::None => {}
-                ErrorCode::UnknownMemberId
-                | ErrorCode::IllegalGeneration
-                | ErrorCode::FencedInstanceId => {
+                code if committer.is_fenced_by(code) => {
                     return Err(ClientError::Fenced {
-                        object: member_name(committer),
+                        object: committer.to_string(),
                         code,
                     });
                 }
@@ -362,11 +386,17 @@ fn read_commit(response: &OffsetCommitResponse, committer: &Committer) -> Result
     Ok(())
 }
 
-pub(crate) fn member_name(committer: &Committer) -> String {
-    format!(
-        "member \"{}\" of group \"{}\" in generation {}",
-        committer.member_id, committer.group_id, committer.generation_id
-    )
+/// The topics of a request that has something to say of each partition.
+pub(crate) fn partitions_by_topic<'a, V: 'a, P, T>(
+    values: impl IntoIterator<Item = &'a (TopicPartition, V)>,
+    partition: impl Fn(i32, &'a V) -> P,
+    topic: impl Fn(KString, Vec<P>) -> T,
+) -> Vec<T> {
+    let values = values.into_iter();
+    by_topic(values.map(|(name, value)| (&name.topic, partition(name.partition, value))))
+        .into_iter()
+        .map(|(name, partitions)| topic(name, partitions))
+        .collect()
 }
 
 /// Gathers values by topic.

@@ -20,3 +20,5 @@ mod consumer;
 mod group;
 #[path = "kafka/producer.rs"]
 mod producer;
+#[path = "kafka/transaction.rs"]
+mod transaction;

@@ -16,7 +16,7 @@ use crate::admin::{Admin, ClusterDescription, GroupDescription, GroupListing, Me
 use crate::client::Target;
 use crate::error::ClientError;
 use crate::metadata::BrokerEndpoint;
-use crate::offsets::Committer;
+use crate::offsets::GroupMetadata;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
 
 impl Admin {
@@ -154,7 +154,7 @@ impl Admin {
         group: &str,
         offsets: Vec<(TopicPartition, OffsetAndMetadata)>,
     ) -> Result<(), ClientError> {
-        let committer = Committer::outsider(KString::copy_from(group));
+        let committer = GroupMetadata::outsider(KString::copy_from(group));
         match self.client.commit_offsets(&committer, &offsets).await {
             Err(ClientError::Fenced { code, .. }) => Err(ClientError::broker(
                 code.code(),

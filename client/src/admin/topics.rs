@@ -22,7 +22,7 @@ use crate::client::Target;
 use crate::consumer::Isolation;
 use crate::error::ClientError;
 use crate::metadata::{topic_error, topic_metadata};
-use crate::offsets::by_topic;
+use crate::offsets::partitions_by_topic;
 use crate::topic_partition::TopicPartition;
 
 /// An outcome by name, in the order of the call.
@@ -306,21 +306,19 @@ fn creatable(topic: NewTopic) -> CreatableTopic {
 }
 
 fn delete_records_topics(wanted: &[&(TopicPartition, i64)]) -> Vec<DeleteRecordsTopic> {
-    by_topic(wanted.iter().map(|(partition, offset)| {
-        let data = DeleteRecordsPartition {
-            partition_index: partition.partition,
+    partitions_by_topic(
+        wanted.iter().copied(),
+        |partition_index, offset| DeleteRecordsPartition {
+            partition_index,
             offset: *offset,
             ..DeleteRecordsPartition::default()
-        };
-        (&partition.topic, data)
-    }))
-    .into_iter()
-    .map(|(name, partitions)| DeleteRecordsTopic {
-        name,
-        partitions,
-        ..DeleteRecordsTopic::default()
-    })
-    .collect()
+        },
+        |name, partitions| DeleteRecordsTopic {
+            name,
+            partitions,
+            ..DeleteRecordsTopic::default()
+        },
+    )
 }
 
 fn has_leaders(topic: &MetadataResponseTopic) -> bool {

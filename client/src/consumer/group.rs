@@ -14,7 +14,7 @@ use crate::consumer::fetcher::Fetcher;
 use crate::consumer::membership::{Joined, Membership, Phase, Polling};
 use crate::consumer::partitions::Search;
 use crate::error::ClientError;
-use crate::offsets::Committer;
+use crate::offsets::GroupMetadata;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
 
 /// A consumer's part in its group.
@@ -29,7 +29,7 @@ pub(crate) struct Group {
     /// The assignment that is read now.
     adopted: Option<Arc<Joined>>,
     /// In whose name is committed; outlives `adopted` until the next join, so that what was read can be committed.
-    committer: Option<Committer>,
+    committer: Option<GroupMetadata>,
     /// Whether the current failure was given to the program.
     has_reported: bool,
     auto_commit: AutoCommit,
@@ -87,7 +87,7 @@ impl Group {
     }
 
     /// In whose name offsets are committed.
-    pub(crate) fn committer(&self) -> Result<Committer, ClientError> {
+    pub(crate) fn committer(&self) -> Result<GroupMetadata, ClientError> {
         self.committer.clone().ok_or_else(|| ClientError::Fenced {
             object: format!("this member of group \"{}\"", self.group_id),
             code: ErrorCode::UnknownMemberId,

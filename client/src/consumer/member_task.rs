@@ -22,7 +22,7 @@ use crate::consumer::group_protocol as protocol;
 use crate::consumer::membership::{Command, Joined, Phase, PollClock};
 use crate::coordinator::{CoordinatorKind, coordinator_moved};
 use crate::error::ClientError;
-use crate::offsets::{Committer, member_name};
+use crate::offsets::GroupMetadata;
 use crate::transport::Purpose;
 
 /// The state of the task.
@@ -30,7 +30,7 @@ pub(crate) struct MemberTask {
     client: Client,
     config: Arc<ConsumerConfig>,
     assignor: Arc<dyn Assignor>,
-    committer: Committer,
+    committer: GroupMetadata,
     purpose: Purpose,
     phase: Arc<watch::Sender<Phase>>,
     polls: Arc<PollClock>,
@@ -65,7 +65,7 @@ impl MemberTask {
         phase: Arc<watch::Sender<Phase>>,
         polls: Arc<PollClock>,
     ) -> Self {
-        let mut committer = Committer::outsider(group_id);
+        let mut committer = GroupMetadata::outsider(group_id);
         committer.group_instance_id = config.group_instance_id.clone().map(KString::from);
         Self {
             assignor: config.assignor.assignor(),
@@ -420,7 +420,7 @@ impl MemberTask {
             request.member_id = self.committer.member_id.clone();
         }
         let response = connection.call(version, request, LEAVE_WITHIN).await?;
-        ClientError::check(response.error_code, || member_name(&self.committer))
+        ClientError::check(response.error_code, || self.committer.to_string())
     }
 
     async fn call<R: Request>(
@@ -447,10 +447,8 @@ impl MemberTask {
     fn check(&self, code: ErrorCode) -> Result<(), ClientError> {
         match code {
             ErrorCode::None => Ok(()),
-            ErrorCode::UnknownMemberId
-            | ErrorCode::IllegalGeneration
-            | ErrorCode::FencedInstanceId => Err(ClientError::Fenced {
-                object: member_name(&self.committer),
+            code if self.committer.is_fenced_by(code) => Err(ClientError::Fenced {
+                object: self.committer.to_string(),
                 code,
             }),
             code => Err(ClientError::broker(

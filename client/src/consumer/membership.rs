@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::consumer::config::ConsumerConfig;
 use crate::consumer::member_task::MemberTask;
 use crate::error::ClientError;
-use crate::offsets::Committer;
+use crate::offsets::GroupMetadata;
 use crate::topic_partition::TopicPartition;
 
 /// A handle to the membership's task. When it is dropped, the member leaves the group.
@@ -56,7 +56,7 @@ pub(crate) enum Phase {
 /// What a completed rebalance gave this member.
 #[derive(Clone, Debug)]
 pub(crate) struct Joined {
-    pub(crate) committer: Committer,
+    pub(crate) committer: GroupMetadata,
     pub(crate) partitions: Vec<TopicPartition>,
 }
 

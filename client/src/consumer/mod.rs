@@ -26,7 +26,7 @@ use crate::consumer::fetcher::Fetcher;
 use crate::consumer::group::{Group, Step};
 use crate::consumer::partitions::Search;
 use crate::error::ClientError;
-use crate::offsets::Committer;
+use crate::offsets::GroupMetadata;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
 
 pub use crate::consumer::assignor::{
@@ -268,11 +268,24 @@ impl Consumer {
         &mut self,
         offsets: &[(TopicPartition, OffsetAndMetadata)],
     ) -> Result<(), ClientError> {
-        let committer = match &self.group {
-            Some(group) => group.committer()?,
-            None => Committer::outsider(KString::copy_from(self.group_id()?)),
-        };
+        let committer = self.group_metadata()?;
         self.client.commit_offsets(&committer, offsets).await
+    }
+
+    /// In whose name this consumer stores positions, for
+    /// [`TransactionalProducer::send_offsets`](crate::TransactionalProducer::send_offsets). Changes with every
+    /// rebalance, so ask for it each time.
+    ///
+    /// # Errors
+    ///
+    /// There is no `group_id`; or [`ClientError::Fenced`], as the group has gone on without this member.
+    pub fn group_metadata(&self) -> Result<GroupMetadata, ClientError> {
+        match &self.group {
+            Some(group) => group.committer(),
+            None => Ok(GroupMetadata::outsider(KString::copy_from(
+                self.group_id()?,
+            ))),
+        }
     }
 
     /// The group's stored positions; partitions without one are left out.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use moldau_protocol::KString;
-use moldau_protocol::batch::BATCH_HEADER_SIZE;
+use moldau_protocol::batch::{BATCH_HEADER_SIZE, RecordBatchBuilder};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ use crate::topic_partition::TopicPartition;
 #[derive(Debug)]
 pub(crate) struct Accumulator {
     config: Arc<ProducerConfig>,
+    /// Whether batches belong to transactions.
+    is_transactional: bool,
     topics: RwLock<HashMap<KString, Arc<TopicQueues>>>,
     /// Queues that have become non-empty since the sending task last looked.
     activated: Mutex<Vec<Arc<PartitionQueue>>>,
@@ -32,6 +34,8 @@ pub(crate) struct Accumulator {
     memory_waiters: AtomicUsize,
     flushes: AtomicUsize,
     closing: AtomicBool,
+    /// Whether nothing is waited for any more.
+    given_up: AtomicBool,
     next_batch_id: AtomicU64,
     next_queue_id: AtomicUsize,
     /// Batches without outcome, for `flush`. Bounded by `buffer_memory`.
@@ -74,10 +78,11 @@ pub(crate) enum Readiness {
 }
 
 impl Accumulator {
-    pub(crate) fn new(config: Arc<ProducerConfig>) -> Self {
+    pub(crate) fn new(config: Arc<ProducerConfig>, is_transactional: bool) -> Self {
         let memory = Arc::new(Semaphore::new(memory_limit(&config)));
         Self {
             config,
+            is_transactional,
             topics: RwLock::default(),
             activated: Mutex::default(),
             wake: Notify::new(),
@@ -85,6 +90,7 @@ impl Accumulator {
             memory_waiters: AtomicUsize::new(0),
             flushes: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             next_batch_id: AtomicU64::new(0),
             next_queue_id: AtomicUsize::new(0),
             incomplete: Mutex::default(),
@@ -158,13 +164,10 @@ impl Accumulator {
         }
         let id = self.next_batch_id.fetch_add(1, Ordering::Relaxed);
         let outcome = BatchOutcome::new(queue.topic_partition.clone());
-        let mut open = OpenBatch::new(
-            id,
-            self.config.compression,
-            size.max(self.config.batch_size),
-            Arc::clone(&outcome),
-            memory,
-        );
+        let capacity = size.max(self.config.batch_size);
+        let builder = RecordBatchBuilder::with_capacity(self.config.compression, capacity)
+            .transactional(self.is_transactional);
+        let mut open = OpenBatch::new(id, builder, Arc::clone(&outcome), memory);
         let delivery = open.append(record, timestamp);
         lock(&self.incomplete).insert(id, outcome);
         state.open = Some(open);
@@ -193,8 +196,11 @@ impl Accumulator {
             Ok(Ok(memory)) => Ok(memory),
             Ok(Err(_)) => Err(CLOSED),
             Err(_) => Err(ClientError::Timeout {
-                operation: "waiting for room in `buffer_memory` (the brokers do not keep up)"
-                    .to_owned(),
+                operation: format!(
+                    "waiting for room in `buffer_memory` ({} bytes, all of it waits to be delivered: \
+                     send less, raise it, or see why the brokers do not keep up)",
+                    self.config.buffer_memory
+                ),
                 after_ms: self.config.max_block_ms,
             }),
         }
@@ -234,6 +240,16 @@ impl Accumulator {
     pub(crate) fn start_closing(&self) {
         self.closing.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Ends the sending task at once; what is not delivered fails as closed.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+        self.start_closing();
+    }
+
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     /// Nothing more is taken; whoever waits for memory gets an error.
@@ -294,6 +310,11 @@ impl PartitionQueue {
             Some(open) if open.created_at() + linger <= now => Readiness::Now,
             Some(open) => Readiness::At(open.created_at() + linger),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.open.is_none() && state.sealed.is_empty()
     }
 
     /// Takes the oldest batch, sealing the open one if there is no other.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moldau_protocol::batch::{BatchError, Compression, RecordBatch, RecordBatchBuilder};
+use moldau_protocol::batch::{BatchError, RecordBatch, RecordBatchBuilder};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
@@ -33,13 +33,12 @@ struct BatchParts {
 impl OpenBatch {
     pub(crate) fn new(
         id: u64,
-        compression: Compression,
-        capacity: usize,
+        builder: RecordBatchBuilder,
         outcome: Arc<BatchOutcome>,
         memory: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            builder: RecordBatchBuilder::with_capacity(compression, capacity),
+            builder,
             batch: BatchParts {
                 id,
                 outcome,

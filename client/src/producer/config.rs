@@ -29,7 +29,8 @@ pub struct ProducerConfig {
     pub max_request_size: usize,
     /// From `send` to the answer with all retries, in milliseconds (120,000).
     pub delivery_timeout_ms: u64,
-    /// How long `send` may wait for buffer memory or for the topic's metadata (60,000 ms).
+    /// How long `send` may wait for buffer memory or for the topic's metadata, and each call of a transactional producer
+    /// for its coordinators (60,000 ms).
     pub max_block_ms: u64,
     /// Unanswered produce requests per broker (5; more than 5 breaks idempotence and counts as 5).
     pub max_in_flight: usize,
@@ -39,6 +40,9 @@ pub struct ProducerConfig {
     pub retry_backoff_max_ms: u64,
     /// Chooses the partition of records that do not name one.
     pub partitioner: Partitioner,
+    /// Longest time that a transaction may stay open before its coordinator aborts it (60,000 ms). Only for
+    /// [`TransactionalProducer`](crate::TransactionalProducer).
+    pub transaction_timeout_ms: u64,
 }
 
 impl Default for ProducerConfig {
@@ -57,6 +61,7 @@ impl Default for ProducerConfig {
             retry_backoff_ms: 100,
             retry_backoff_max_ms: 1_000,
             partitioner: Partitioner::Default,
+            transaction_timeout_ms: 60_000,
         }
     }
 }

@@ -8,6 +8,7 @@ mod partition;
 mod record;
 mod request;
 mod sender;
+mod transaction;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use crate::error::ClientError;
 use crate::partitioner::partition_for_key;
 use crate::producer::accumulator::{Accumulator, CLOSED, PartitionQueue, TopicQueues};
 use crate::producer::sender::Sender;
+use crate::producer::transaction::{TransactionRequests, TransactionState};
 
 pub use crate::producer::config::{Acks, PartitionFunction, Partitioner, ProducerConfig};
 pub use crate::producer::delivery::Delivery;
 pub use crate::producer::record::{ProducerRecord, RecordMetadata};
+pub use crate::producer::transaction::TransactionalProducer;
 
 /// Sends records. Clones are cheap and share batches, connections and sequence numbers.
 ///
@@ -43,12 +46,23 @@ struct Handle {
 
 impl Producer {
     pub(crate) fn start(client: Client, config: ProducerConfig) -> Self {
+        Self::start_with(client, config, None)
+    }
+
+    /// A producer whose batches belong to transactions, if there is a state of them.
+    fn start_with(
+        client: Client,
+        config: ProducerConfig,
+        transaction: Option<(Arc<TransactionState>, TransactionRequests)>,
+    ) -> Self {
         let config = Arc::new(config);
-        let accumulator = Arc::new(Accumulator::new(Arc::clone(&config)));
+        let accumulator = Accumulator::new(Arc::clone(&config), transaction.is_some());
+        let accumulator = Arc::new(accumulator);
         let sender = Sender::new(
             client.clone(),
             Arc::clone(&config),
             Arc::clone(&accumulator),
+            transaction,
         );
         tokio::spawn(sender.run());
         Self {
@@ -114,6 +128,24 @@ impl Producer {
         if let Err(error) = self.handle.accumulator.flush().await {
             tracing::warn!(%error, "records were lost when the producer was closed");
         }
+    }
+
+    /// As [`close`](Self::close), but gives up after `limit`: what is not delivered then fails as closed.
+    pub async fn close_within(self, limit: Duration) {
+        let accumulator = Arc::clone(&self.handle.accumulator);
+        if tokio::time::timeout(limit, self.close()).await.is_err() {
+            accumulator.give_up();
+            tracing::warn!(
+                limit_ms = limit.as_millis() as u64,
+                "records were lost when the producer was closed: they could not be delivered in time"
+            );
+        }
+    }
+
+    /// Has the sending task drop what waits, and waits until nothing is under way any more.
+    async fn drop_waiting(&self) {
+        // The failures are the caller's doing.
+        let _ = self.handle.accumulator.flush().await;
     }
 
     /// The queue of a record's partition, if that is known to exist.

@@ -22,6 +22,8 @@ use crate::producer::batch::{Batch, BatchSequence, ProducerId};
 #[derive(Debug)]
 pub(crate) struct SendingPartition {
     pub(crate) queue: Arc<PartitionQueue>,
+    /// Whether batches belong to transactions. Then numbers are never given up: the transaction is.
+    is_transactional: bool,
     /// Batches to be sent again, in their order.
     retries: VecDeque<Batch>,
     /// Places of the batches under way. At most `max_in_flight`.
@@ -54,9 +56,10 @@ pub(crate) enum Verdict {
 }
 
 impl SendingPartition {
-    pub(crate) const fn new(queue: Arc<PartitionQueue>) -> Self {
+    pub(crate) const fn new(queue: Arc<PartitionQueue>, is_transactional: bool) -> Self {
         Self {
             queue,
+            is_transactional,
             retries: VecDeque::new(),
             in_flight: Vec::new(),
             in_flight_to: None,
@@ -188,6 +191,10 @@ impl SendingPartition {
             let explained = earlier
                 .chain(self.in_flight.iter().copied())
                 .any(|order| order < batch.order);
+            let is_fenced = error.code() == Some(ErrorCode::InvalidProducerEpoch);
+            if self.is_transactional && (is_fenced || !explained) {
+                return Verdict::Failed(batch, error);
+            }
             self.needs_new_producer |= !explained;
             return self.retry(batch, error, not_before);
         }

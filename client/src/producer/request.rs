@@ -45,8 +45,14 @@ impl RequestBuilder {
         self.size
     }
 
-    pub(crate) fn build(self, acks: i16, timeout_ms: i32) -> ProduceRequest {
+    pub(crate) fn build(
+        self,
+        acks: i16,
+        timeout_ms: i32,
+        transactional_id: Option<KString>,
+    ) -> ProduceRequest {
         ProduceRequest {
+            transactional_id,
             acks,
             timeout_ms,
             topic_data: self.topics,

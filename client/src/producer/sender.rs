@@ -8,22 +8,23 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use moldau_protocol::ApiKey;
 use moldau_protocol::messages::ResponseKind;
 use moldau_protocol::messages::init_producer_id::InitProducerIdRequest;
 use moldau_protocol::messages::produce::ProduceResponse;
+use moldau_protocol::{ApiKey, ErrorCode};
 use tokio::time::Instant;
 
 use crate::backoff::wait_ms;
 use crate::client::{Client, Target};
 use crate::error::ClientError;
 use crate::metadata::ClusterMetadata;
-use crate::producer::accumulator::{Accumulator, Readiness};
+use crate::producer::accumulator::{Accumulator, CLOSED, Readiness};
 use crate::producer::batch::{Batch, ProducerId};
 use crate::producer::config::{Acks, ProducerConfig};
 use crate::producer::delivery::Stored;
 use crate::producer::partition::{REMEMBERED_BATCHES, SendingPartition, Verdict};
 use crate::producer::request::{self, RequestBuilder};
+use crate::producer::transaction::{CONCURRENT_WAIT, TransactionRequests, TransactionState};
 use crate::transport::{Connection, Purpose};
 
 /// The state of the sending task.
@@ -36,6 +37,8 @@ pub(crate) struct Sender {
     /// Partitions that have something to send.
     active: BTreeSet<usize>,
     brokers: HashMap<i32, Broker>,
+    /// Present if batches belong to transactions.
+    transaction: Option<Transaction>,
     producer_id: Option<ProducerId>,
     producer_id_not_before: Option<Instant>,
     is_asking_producer_id: bool,
@@ -44,6 +47,16 @@ pub(crate) struct Sender {
     /// The partition that comes first in the next request, so that none starves.
     rotation: usize,
     events: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>,
+}
+
+/// What the task needs of a transactional producer.
+#[derive(Debug)]
+struct Transaction {
+    state: Arc<TransactionState>,
+    requests: TransactionRequests,
+    /// Whether the coordinator is being asked to add partitions.
+    is_adding: bool,
+    add_not_before: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +75,8 @@ enum Event {
         result: Result<ProduceResponse, ClientError>,
     },
     ProducerId(Result<ProducerId, ClientError>),
+    /// The coordinator has added the partitions of these queues to the transaction, or not.
+    Added(Vec<usize>, Result<(), ClientError>),
     Refreshed,
 }
 
@@ -70,8 +85,15 @@ impl Sender {
         client: Client,
         config: Arc<ProducerConfig>,
         accumulator: Arc<Accumulator>,
+        transaction: Option<(Arc<TransactionState>, TransactionRequests)>,
     ) -> Self {
         Self {
+            transaction: transaction.map(|(state, requests)| Transaction {
+                state,
+                requests,
+                is_adding: false,
+                add_not_before: None,
+            }),
             client,
             config,
             accumulator,
@@ -93,6 +115,10 @@ impl Sender {
     pub(crate) async fn run(mut self) {
         loop {
             self.take_activated();
+            if self.accumulator.has_given_up() {
+                self.drop_waiting(&CLOSED);
+                break;
+            }
             let wake_at = self.send_all_ready();
             if self.accumulator.is_closing() && !self.accumulator.has_incomplete() {
                 break;
@@ -116,13 +142,40 @@ impl Sender {
             self.active.insert(queue.id);
             self.partitions
                 .entry(queue.id)
-                .or_insert_with(|| SendingPartition::new(queue));
+                .or_insert_with(|| SendingPartition::new(queue, self.transaction.is_some()));
+        }
+    }
+
+    /// Follows the transaction: goes on as whom it says, and drops what it does not want any more.
+    fn follow_transaction(&mut self) {
+        let Some(transaction) = &self.transaction else {
+            return;
+        };
+        self.producer_id = Some(transaction.state.identity().producer);
+        if let Some(error) = transaction.state.refusal() {
+            self.drop_waiting(&error);
+        }
+    }
+
+    /// Fails all batches that are not under way.
+    fn drop_waiting(&mut self, error: &ClientError) {
+        for id in &self.active {
+            let Some(partition) = self.partitions.get_mut(id) else {
+                continue;
+            };
+            for batch in partition.take_all() {
+                if let (Some(transaction), Some(_)) = (&self.transaction, batch.sequence) {
+                    transaction.state.numbers_lost();
+                }
+                self.accumulator.complete(batch, Err(error.clone()));
+            }
         }
     }
 
     /// Sends what is ready, as far as the brokers may get more. Gives the time to look again.
     fn send_all_ready(&mut self) -> Instant {
         let now = Instant::now();
+        self.follow_transaction();
         let cluster = self.client.cluster_metadata();
         if self.client.metadata().is_old() && !self.active.is_empty() {
             self.refresh(now);
@@ -148,6 +201,7 @@ impl Sender {
         let urgent = self.accumulator.is_urgent();
         let mut ready: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         let mut wake_at = now + LONGEST_SLEEP;
+        let mut to_add = Vec::new();
         let in_turn: Vec<usize> = self
             .active
             .range(self.rotation..)
@@ -160,10 +214,14 @@ impl Sender {
                 Ready::Send(broker) => ready.entry(broker).or_default().push(id),
                 Ready::At(time) => wake_at = wake_at.min(time),
                 Ready::AfterAnswer => {}
+                Ready::AfterAdding => to_add.push(id),
                 Ready::Never => {
                     self.active.remove(&id);
                 }
             }
+        }
+        if !to_add.is_empty() {
+            wake_at = wake_at.min(self.add_to_transaction(to_add, now));
         }
         (ready, wake_at)
     }
@@ -178,6 +236,12 @@ impl Sender {
         let Some(partition) = self.partitions.get(&id) else {
             return Ready::Never;
         };
+        if let Some(transaction) = &self.transaction
+            && !partition.queue.is_empty()
+            && !transaction.state.is_added(id)
+        {
+            return Ready::AfterAdding;
+        }
         if !partition.has_retries() {
             let linger = Duration::from_millis(self.config.linger_ms);
             match partition.queue.readiness(linger, urgent, now) {
@@ -254,10 +318,19 @@ impl Sender {
             .request_timeout()
             .min(Duration::from_millis(self.config.delivery_timeout_ms));
         let timeout_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
-        let request = request.build(self.config.acks.code(), timeout_ms);
+        let mut transactional_id = None;
+        let mut most = i16::MAX;
+        if let Some(Transaction { state, .. }) = &self.transaction {
+            state.begun();
+            transactional_id = Some(state.transactional_id.clone());
+            if !state.identity().is_version_2 {
+                most = LAST_WITHOUT_IMPLICIT_ADDING;
+            }
+        }
+        let request = request.build(self.config.acks.code(), timeout_ms, transactional_id);
         let expects_response = self.config.acks != Acks::None;
         let pending = connection
-            .version(ApiKey::Produce)
+            .version_at_most(ApiKey::Produce, most)
             .and_then(|version| connection.try_begin(version, request.into(), expects_response));
         self.brokers.entry(broker).or_default().in_flight += 1;
         self.events.push(Box::pin(async move {
@@ -307,6 +380,7 @@ impl Sender {
                 result,
             } => self.answered(broker, batches, &result),
             Event::ProducerId(result) => self.take_producer_id(result),
+            Event::Added(queues, result) => self.added(&queues, result),
             Event::Refreshed => {
                 self.is_refreshing = false;
                 let cluster = self.client.cluster_metadata();
@@ -362,7 +436,7 @@ impl Sender {
                     log_append_time: None,
                 }),
                 Ok(response) => self.partitions.get(&id).map_or_else(
-                    || Err(crate::producer::accumulator::CLOSED),
+                    || Err(CLOSED),
                     |partition| {
                         let size = batch.bytes().map_or(0, |bytes| bytes.len());
                         request::outcome(response, &partition.queue.topic_partition, size)
@@ -392,7 +466,7 @@ impl Sender {
         let not_before = now + Duration::from_millis(wait);
         match partition.answered(batch, outcome.map(drop), not_before) {
             Verdict::Stored(batch) => self.accumulator.complete(batch, Ok(stored)),
-            Verdict::Failed(batch, error) => self.accumulator.complete(batch, Err(error)),
+            Verdict::Failed(batch, error) => self.fail(batch, error),
             Verdict::Retry => {
                 self.active.insert(id);
                 self.refresh(now);
@@ -409,18 +483,80 @@ impl Sender {
         let Some(partition) = self.partitions.get_mut(&id) else {
             return;
         };
-        for batch in partition.take_expired(oldest) {
-            let name = &partition.queue.topic_partition;
-            let operation = match &partition.last_error {
-                Some(error) => format!("delivery to {name} (last error: {error})"),
-                None => format!("delivery to {name}"),
-            };
-            let error = ClientError::Timeout {
-                operation,
-                after_ms: limit,
-            };
-            self.accumulator.complete(batch, Err(error));
+        let expired = partition.take_expired(oldest);
+        if expired.is_empty() {
+            return;
         }
+        let name = &partition.queue.topic_partition;
+        let operation = match &partition.last_error {
+            Some(error) => format!("delivery to {name} (last error: {error})"),
+            None => format!("delivery to {name}"),
+        };
+        let error = ClientError::Timeout {
+            operation,
+            after_ms: limit,
+        };
+        for batch in expired {
+            self.fail(batch, error.clone());
+        }
+    }
+
+    /// Ends a batch that cannot be delivered, and with it the hope of its transaction.
+    fn fail(&self, batch: Batch, error: ClientError) {
+        if let Some(transaction) = &self.transaction {
+            transaction.state.batch_failed(&error);
+        }
+        self.accumulator.complete(batch, Err(error));
+    }
+
+    /// Asks the coordinator to add partitions to the transaction, one request at a time. Gives when to look again.
+    fn add_to_transaction(&mut self, queues: Vec<usize>, now: Instant) -> Instant {
+        let later = now + LONGEST_SLEEP;
+        let Some(transaction) = &mut self.transaction else {
+            return later;
+        };
+        if transaction.is_adding {
+            return later;
+        }
+        if let Some(time) = transaction.add_not_before.filter(|time| *time > now) {
+            return time;
+        }
+        let names: Vec<_> = queues
+            .iter()
+            .filter_map(|id| self.partitions.get(id))
+            .map(|partition| partition.queue.topic_partition.clone())
+            .collect();
+        transaction.is_adding = true;
+        transaction.state.start_adding();
+        let producer = transaction.state.identity().producer;
+        let requests = transaction.requests.clone();
+        self.events.push(Box::pin(async move {
+            let result = requests.add_partitions(producer, &names).await;
+            Event::Added(queues, result)
+        }));
+        later
+    }
+
+    fn added(&mut self, queues: &[usize], result: Result<(), ClientError>) {
+        let Some(transaction) = &mut self.transaction else {
+            return;
+        };
+        transaction.is_adding = false;
+        transaction.add_not_before = result.as_ref().err().map(|error| {
+            let wait = match error.code() {
+                Some(ErrorCode::ConcurrentTransactions) => CONCURRENT_WAIT,
+                _ => Duration::from_millis(self.config.retry_backoff_ms),
+            };
+            Instant::now() + wait
+        });
+        if let Err(error) = &result {
+            for id in queues {
+                if let Some(partition) = self.partitions.get_mut(id) {
+                    partition.last_error = Some(error.clone());
+                }
+            }
+        }
+        transaction.state.added(queues, result);
     }
 
     fn refresh(&mut self, now: Instant) {
@@ -493,6 +629,8 @@ enum Ready {
     At(Instant),
     /// Not before something under way is answered.
     AfterAnswer,
+    /// Not before its partition is part of the transaction.
+    AfterAdding,
     /// It has nothing to send.
     Never,
 }
@@ -516,6 +654,9 @@ fn produce_response(response: ResponseKind) -> Result<ProduceResponse, ClientErr
         ClientError::protocol("produce response", "it is the answer to another request")
     })
 }
+
+/// The last version of Produce by which a partition does not become part of the transaction (KIP-890).
+const LAST_WITHOUT_IMPLICIT_ADDING: i16 = 11;
 
 /// The task looks for expired batches at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);

@@ -88,8 +88,18 @@ impl Connection {
 
     /// The highest common version of `key`.
     pub(crate) fn version(&self, key: ApiKey) -> Result<i16, ClientError> {
+        self.version_at_most(key, i16::MAX)
+    }
+
+    /// The level of a finalized feature; 0 if the cluster has none.
+    pub(crate) fn feature(&self, name: &str) -> i16 {
+        self.versions.feature(name)
+    }
+
+    /// The highest common version of `key` that is not above `most`.
+    pub(crate) fn version_at_most(&self, key: ApiKey, most: i16) -> Result<i16, ClientError> {
         self.versions
-            .highest(key)
+            .highest_at_most(key, most)
             .ok_or_else(|| ClientError::Unsupported {
                 address: self.address().to_owned(),
                 api: key.name(),

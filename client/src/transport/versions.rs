@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use moldau_protocol::ApiKey;
 use moldau_protocol::messages::api_versions::ApiVersionsResponse;
+use moldau_protocol::{ApiKey, KString};
 
 /// The versions that one broker answers, from its ApiVersions response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ApiVersions {
     ranges: BTreeMap<i16, (i16, i16)>,
+    /// Levels of the features that the cluster has finalized (KIP-584).
+    features: BTreeMap<KString, i16>,
 }
 
 impl ApiVersions {
@@ -19,14 +21,29 @@ impl ApiVersions {
                 .iter()
                 .map(|api| (api.api_key, (api.min_version, api.max_version)))
                 .collect(),
+            features: response
+                .finalized_features
+                .iter()
+                .map(|feature| (feature.name.detached(), feature.max_version_level))
+                .collect(),
         }
+    }
+
+    /// The level of a finalized feature; 0 if the cluster has none.
+    pub(crate) fn feature(&self, name: &str) -> i16 {
+        self.features.get(name).copied().unwrap_or(0)
     }
 
     /// The highest version that both sides know and that this client makes use of.
     pub(crate) fn highest(&self, key: ApiKey) -> Option<i16> {
+        self.highest_at_most(key, i16::MAX)
+    }
+
+    /// The same, but not above `most`.
+    pub(crate) fn highest_at_most(&self, key: ApiKey, most: i16) -> Option<i16> {
         let (their_min, their_max) = *self.ranges.get(&(key as i16))?;
         let ours = key.valid_versions();
-        let max = ours.max.min(their_max).min(highest_in_use(key));
+        let max = ours.max.min(their_max).min(highest_in_use(key)).min(most);
         (max >= ours.min.max(their_min)).then_some(max)
     }
 }
