@@ -26,18 +26,22 @@ pub(crate) fn spawn(
         groups.coordinators.load_all().await;
         groups.coordinators.run_timers().await;
     }));
-    let every = Duration::from_millis(node.config.log_retention_check_interval_ms.max(1));
     let maintained = Arc::clone(node);
     tasks.spawn(until_stopped(Arc::clone(node), async move {
+        let every = || maintained.config().log_retention_check_interval_ms;
         repeat(every, || {
             let node = Arc::clone(&maintained);
             tokio::task::spawn_blocking(move || maintain(&node))
         })
         .await;
     }));
-    let every = Duration::from_millis(node.config.log_flush_offset_checkpoint_interval_ms.max(1));
     let (checkpointed, directory) = (Arc::clone(node), Arc::clone(directory));
     tasks.spawn(until_stopped(Arc::clone(node), async move {
+        let every = || {
+            checkpointed
+                .config()
+                .log_flush_offset_checkpoint_interval_ms
+        };
         repeat(every, || {
             let (node, directory) = (Arc::clone(&checkpointed), Arc::clone(&directory));
             tokio::task::spawn_blocking(move || checkpoint_or_report(&node, &directory))
@@ -51,6 +55,9 @@ pub(crate) fn spawn(
     }));
 }
 
+/// How soon a changed interval is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 async fn until_stopped(node: Arc<Node>, work: impl Future<Output = ()>) {
     let mut stopping = node.stopping();
     tokio::select! {
@@ -59,10 +66,18 @@ async fn until_stopped(node: Arc<Node>, work: impl Future<Output = ()>) {
     }
 }
 
-/// Runs `work` again and again, `every` apart.
-async fn repeat(every: Duration, work: impl Fn() -> tokio::task::JoinHandle<()>) {
+/// Runs `work` again and again, `every_ms` apart; a change of that setting counts from the next look.
+async fn repeat(every_ms: impl Fn() -> u64, work: impl Fn() -> tokio::task::JoinHandle<()>) {
     loop {
-        tokio::time::sleep(every).await;
+        let began = tokio::time::Instant::now();
+        loop {
+            let due = began + Duration::from_millis(every_ms().max(1));
+            let now = tokio::time::Instant::now();
+            if now >= due {
+                break;
+            }
+            tokio::time::sleep((due - now).min(LOOK_EVERY)).await;
+        }
         if let Err(error) = work().await {
             error!(%error, "background work ended early");
         }
@@ -74,7 +89,7 @@ fn maintain(node: &Node) {
     let now_ms = now_ms();
     for partition in node.partitions.all() {
         if let Err(error) =
-            maintain_partition(&partition, now_ms, node.config.producer_id_expiration_ms)
+            maintain_partition(&partition, now_ms, node.config().producer_id_expiration_ms)
         {
             warn!(topic = %partition.topic, partition = partition.index, %error, "retention failed");
         }

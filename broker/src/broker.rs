@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use moldau_core::config::TopicDefaults;
 use moldau_core::fetch_session::{FetchSessions, SessionLimits};
 use moldau_core::metadata::{BrokerRecord, MetadataImage, MetadataRecord};
 use moldau_log::{LogDirectory, LogError};
@@ -19,7 +18,7 @@ use tracing::{error, info};
 
 use crate::alarm::Alarm;
 use crate::background;
-use crate::config::{BrokerConfig, ConfigError};
+use crate::config::{BrokerConfig, ConfigError, LiveConfig};
 use crate::coordinator::Coordinators;
 use crate::data_dir::{DataDir, DataDirError, Identity, random_uuid};
 use crate::in_process::InProcess;
@@ -57,9 +56,6 @@ pub enum StartError {
     /// A setting is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A setting that is a default for topics is wrong.
-    #[error(transparent)]
-    TopicDefault(#[from] moldau_core::config::ConfigError),
     /// A listener cannot be opened.
     #[error(
         "listener {address}: {source}\nhint: another program may use the port; choose another one in `listeners`"
@@ -112,13 +108,13 @@ impl Broker {
     /// Says which setting, address, file or directory is at fault.
     pub async fn start(config: BrokerConfig) -> Result<BrokerHandle, StartError> {
         config.validate()?;
-        let defaults = topic_defaults(&config)?;
+        let live = Arc::new(LiveConfig::new(config.clone())?);
         let listeners = config
             .listeners
             .iter()
             .map(|&address| bind(address).map_err(|source| StartError::Listen { address, source }))
             .collect::<Result<Vec<TcpListener>, _>>()?;
-        let opening = tokio::task::spawn_blocking(move || Opened::open(config, defaults));
+        let opening = tokio::task::spawn_blocking(move || Opened::open(config, live));
         let opened = opening.await.map_err(|_| StartError::Interrupted)??;
         opened
             .register()
@@ -128,18 +124,10 @@ impl Broker {
     }
 }
 
-fn topic_defaults(config: &BrokerConfig) -> Result<TopicDefaults, StartError> {
-    let mut defaults = TopicDefaults::default();
-    for (name, value) in &config.topic_defaults {
-        defaults.set(name, KString::from(value.clone()))?;
-    }
-    Ok(defaults)
-}
-
 /// A broker whose files are open.
 struct Opened {
     config: BrokerConfig,
-    defaults: TopicDefaults,
+    live: Arc<LiveConfig>,
     identity: Identity,
     directory: Arc<LogDirectory>,
     quorum: Quorum,
@@ -149,15 +137,16 @@ struct Opened {
 
 impl Opened {
     /// Opens the data directory, replays the metadata and opens every log. Blocks on files.
-    fn open(config: BrokerConfig, defaults: TopicDefaults) -> Result<Self, StartError> {
+    fn open(config: BrokerConfig, live: Arc<LiveConfig>) -> Result<Self, StartError> {
         let DataDir { logs, identity } = DataDir::open(&config.data_dir, config.node_id)?;
         let directory = Arc::new(logs);
         let log = MetadataLog::open(&config.data_dir, directory.log_start(&metadata_partition()))?;
         let image = Quorum::replay(&log)?;
+        live.follow(&image);
         let tail = Arc::new(TailCache::new(config.tail_cache_bytes));
         let partitions = Arc::new(Partitions::new(
             Arc::clone(&directory),
-            defaults.clone(),
+            live.now().topic_defaults.clone(),
             Arc::clone(&tail),
         ));
         let started = Instant::now();
@@ -174,7 +163,7 @@ impl Opened {
         let quorum = Quorum::new(log, image);
         Ok(Self {
             config,
-            defaults,
+            live,
             identity,
             directory,
             quorum,
@@ -187,17 +176,22 @@ impl Opened {
     async fn register(&self) -> Result<(), ProposeError> {
         let image: Arc<MetadataImage> = self.quorum.image();
         let node_id = self.config.node_id;
-        if image.broker(node_id).is_some() {
-            return Ok(());
-        }
-        let broker = BrokerRecord {
-            id: node_id,
-            epoch: 0,
-            incarnation_id: random_uuid(),
-            live: true,
-            host: KString::default(),
-            port: 0,
-            rack: None,
+        let rack = self.config.rack.clone().map(KString::from);
+        let broker = match image.broker(node_id) {
+            Some(known) if known.rack == rack => return Ok(()),
+            Some(known) => BrokerRecord {
+                rack,
+                ..known.clone()
+            },
+            None => BrokerRecord {
+                id: node_id,
+                epoch: 0,
+                incarnation_id: random_uuid(),
+                live: true,
+                host: KString::default(),
+                port: 0,
+                rack,
+            },
         };
         self.quorum
             .propose(vec![MetadataRecord::Broker(broker)])
@@ -233,8 +227,7 @@ impl Opened {
             metadata: Metadata::new(
                 self.quorum,
                 Arc::clone(&self.partitions),
-                &self.config,
-                self.defaults,
+                Arc::clone(&self.live),
             ),
             partitions: self.partitions,
             writers,
@@ -245,7 +238,7 @@ impl Opened {
             })),
             metrics: Metrics::new(),
             stop: watch::Sender::new(false),
-            config: self.config,
+            live: self.live,
         });
         let mut tasks = JoinSet::new();
         for socket in sockets {
@@ -256,7 +249,7 @@ impl Opened {
             .first()
             .copied()
             .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
-        info!(cluster_id = %node.cluster_id, node_id = node.config.node_id, ?addresses, "broker started");
+        info!(cluster_id = %node.cluster_id, node_id = self.config.node_id, ?addresses, "broker started");
         Ok(BrokerHandle {
             dispatcher: Arc::new(InProcess::new(Arc::clone(&node), listener)),
             metrics: Arc::new(BrokerMetrics::new(&node)),

@@ -46,7 +46,7 @@ impl InProcess {
             return Err(DispatchError::Stopped);
         }
         let started = Instant::now();
-        let info = ClientInfo::in_process(&self.node.config, client.client_host, self.listener);
+        let info = ClientInfo::in_process(&self.node.config(), client.client_host, self.listener);
         let context = RequestContext {
             version,
             client_id: client.client_id,

@@ -1,14 +1,16 @@
 //! One running broker: what its connections, handlers and background tasks share.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
+use arc_swap::Guard;
 use moldau_core::fetch_session::FetchSessions;
 use moldau_core::metadata::controller::Controller;
 use moldau_protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 use moldau_protocol::{ErrorCode, KString};
 use tokio::sync::watch;
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Effective, LiveConfig};
 use crate::coordinator::Coordinators;
 use crate::data_dir::random_uuid;
 use crate::metadata::{CONSUMER_OFFSETS, Metadata, offsets_topic};
@@ -19,7 +21,8 @@ use crate::runtime::{Partitions, Writers};
 /// The parts of a running broker.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) config: BrokerConfig,
+    /// See [`Node::config`].
+    pub(crate) live: Arc<LiveConfig>,
     pub(crate) cluster_id: KString,
     pub(crate) metadata: Metadata,
     pub(crate) partitions: Arc<Partitions>,
@@ -31,11 +34,27 @@ pub(crate) struct Node {
     pub(crate) stop: watch::Sender<bool>,
 }
 
+/// Settings that were in force a moment ago.
+struct Now(Guard<Arc<Effective>>);
+
+impl Deref for Now {
+    type Target = BrokerConfig;
+
+    fn deref(&self) -> &BrokerConfig {
+        &self.0.config
+    }
+}
+
 /// Notices that the node stops.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Node {
+    /// The settings in force at this moment; ask again rather than keep it.
+    pub(crate) fn config(&self) -> impl Deref<Target = BrokerConfig> + use<> {
+        Now(self.live.now())
+    }
+
     pub(crate) fn stopping(&self) -> Stopping {
         Stopping(self.stop.subscribe())
     }
@@ -65,7 +84,7 @@ impl Node {
         if image.topic(CONSUMER_OFFSETS).is_some() {
             return Ok(());
         }
-        let request = offsets_topic(&self.config, image.brokers().len());
+        let request = offsets_topic(&self.config(), image.brokers().len());
         let created = self
             .create_topics(request)
             .await

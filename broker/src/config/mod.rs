@@ -6,15 +6,18 @@
 //! - `node.id` is 1 and the data directory is `./moldau-data`, so nothing must be configured,
 //! - internal topics get at most as many replicas as there are brokers.
 
-mod setting;
-mod settings;
+mod bindings;
+mod live;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub use setting::{ConfigError, Setting, SettingKind};
-pub use settings::SETTINGS;
+pub use moldau_core::config::ConfigError;
+use moldau_core::config::Scope;
+
+pub(crate) use live::{Effective, LiveConfig};
 
 /// The settings of one broker.
 ///
@@ -30,6 +33,10 @@ pub struct BrokerConfig {
     pub listeners: Vec<SocketAddr>,
     /// `advertised.listeners`: the address clients are told; the one they connected to when `None`.
     pub advertised: Option<AdvertisedAddress>,
+    /// The address that clients are told who came in on this port, where it differs from `advertised`.
+    pub advertised_by_port: BTreeMap<u16, AdvertisedAddress>,
+    /// `broker.rack`: the rack that the node stands in.
+    pub rack: Option<String>,
     /// `auto.create.topics.enable`: metadata requests create the topics they name.
     pub auto_create_topics: bool,
     /// `delete.topic.enable`: topics may be deleted.
@@ -38,7 +45,7 @@ pub struct BrokerConfig {
     pub num_partitions: i32,
     /// `default.replication.factor`: replicas of a topic that is created without a factor.
     pub default_replication_factor: i16,
-    /// Topic settings (by topic name, such as `retention.ms`) that differ from Kafka's defaults on this broker.
+    /// Broker settings that are defaults of topic settings, such as `log.retention.ms`, where they are set.
     pub topic_defaults: BTreeMap<String, String>,
     /// `socket.request.max.bytes`: the largest request that is read.
     pub socket_request_max_bytes: usize,
@@ -46,6 +53,8 @@ pub struct BrokerConfig {
     pub connections_max_idle_ms: u64,
     /// `max.connections`: connections beyond this number are closed at once.
     pub max_connections: usize,
+    /// `max.request.partition.size.limit`: partitions in one answer to DescribeTopicPartitions.
+    pub max_request_partition_size_limit: usize,
     /// `queued.max.requests`: appends that wait for one writer thread before producers have to wait.
     pub queued_max_requests: usize,
     /// `num.writer.threads` (Moldau's own): threads that append to partitions.
@@ -96,6 +105,8 @@ impl Default for BrokerConfig {
                 KAFKA_PORT,
             )],
             advertised: None,
+            advertised_by_port: BTreeMap::new(),
+            rack: None,
             auto_create_topics: true,
             delete_topics: true,
             num_partitions: 1,
@@ -104,6 +115,7 @@ impl Default for BrokerConfig {
             socket_request_max_bytes: 100 * 1024 * 1024,
             connections_max_idle_ms: 600_000,
             max_connections: i32::MAX as usize,
+            max_request_partition_size_limit: 2_000,
             queued_max_requests: 500,
             num_writer_threads: default_writer_threads(),
             tail_cache_bytes: 64 * 1024 * 1024,
@@ -154,9 +166,9 @@ impl BrokerConfig {
     ///
     /// # Errors
     ///
-    /// When the name is unknown or the value does not fit it; the text says what would.
+    /// When the name is unknown, the value does not fit it, or it is not supported; the text says what is.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
-        settings::set(self, name, value.trim())
+        bindings::set(self, name, value.trim())
     }
 
     /// Checks the values that fields cannot check by their type.
@@ -180,24 +192,40 @@ impl BrokerConfig {
         ];
         for (name, value) in positive {
             if value < 1 {
-                return Err(ConfigError::invalid(name, &value, "at least 1"));
+                return Err(refused(
+                    name,
+                    format!("{value} is too small; the least is 1"),
+                ));
             }
         }
         if self.node_id < 0 {
-            return Err(ConfigError::invalid(
-                "node.id",
-                &self.node_id,
-                "0 or greater",
-            ));
+            let reason = format!("{} is too small; the least is 0", self.node_id);
+            return Err(refused("node.id", reason));
         }
         if self.listeners.is_empty() {
-            return Err(ConfigError::invalid(
-                "listeners",
-                &"",
-                "at least one address, for example `[::]:9092`",
-            ));
+            let reason =
+                "there is no address to listen on; give one, for example `PLAINTEXT://:9092`";
+            return Err(refused("listeners", reason.to_owned()));
         }
         Ok(())
+    }
+}
+
+fn refused(name: &'static str, reason: String) -> ConfigError {
+    ConfigError::Value {
+        scope: Scope::Broker,
+        name,
+        reason,
+    }
+}
+
+impl fmt::Display for AdvertisedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "PLAINTEXT://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "PLAINTEXT://{}:{}", self.host, self.port)
+        }
     }
 }
 

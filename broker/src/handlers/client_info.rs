@@ -45,7 +45,11 @@ impl ClientInfo {
     }
 
     fn new(config: &BrokerConfig, host: KString, local_host: IpAddr, local_port: u16) -> Self {
-        let (broker_host, port) = match &config.advertised {
+        let advertised = config
+            .advertised_by_port
+            .get(&local_port)
+            .or(config.advertised.as_ref());
+        let (broker_host, port) = match advertised {
             Some(advertised) if advertised.port == 0 => (advertised.host.clone(), local_port),
             Some(advertised) => (advertised.host.clone(), advertised.port),
             None => (local_host.to_string(), local_port),
@@ -84,6 +88,25 @@ mod tests {
             ("192.168.1.5".to_owned(), 9092)
         );
         assert_eq!(of_socket(None, "[::1]:40001"), ("::1".to_owned(), 40001));
+    }
+
+    #[test]
+    fn each_listener_can_have_an_address_of_its_own() {
+        let address = |host: &str| AdvertisedAddress {
+            host: host.to_owned(),
+            port: 7,
+        };
+        let config = BrokerConfig {
+            advertised: Some(address("outside")),
+            advertised_by_port: [(9093, address("inside"))].into(),
+            ..BrokerConfig::default()
+        };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 5));
+        for (port, expected) in [(9093, "inside"), (9092, "outside")] {
+            let local = SocketAddr::from(([127, 0, 0, 1], port));
+            let info = ClientInfo::of_socket(&config, peer, local);
+            assert_eq!(&*info.broker_host, expected);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn handle(
     let mut response = DescribeClusterResponse {
         endpoint_type: request.endpoint_type,
         cluster_id: node.cluster_id.clone(),
-        controller_id: node.config.node_id,
+        controller_id: node.config().node_id,
         ..Default::default()
     };
     if request.endpoint_type != BROKERS {

@@ -1,20 +1,22 @@
 //! DescribeConfigs v1–4 (key 32).
 //!
-//! The settings of topics and of this broker, with where each value comes from.
+//! The settings of topics, groups, this broker and all brokers, with where each value comes from.
 //! - v1: synonyms (KIP-226)
 //! - v3: types and documentation (KIP-569)
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use moldau_core::config::{ConfigQuery, describe_broker_configs, describe_topic_configs};
-use moldau_core::metadata::validate_topic_name;
+use moldau_core::config::{
+    ConfigQuery, describe_broker_configs, describe_cluster_configs, describe_group_configs,
+    describe_topic_configs,
+};
+use moldau_core::metadata::{ResourceType, validate_topic_name};
 use moldau_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult,
     DescribeConfigsResponse, DescribeConfigsResult,
 };
 use moldau_protocol::{ErrorCode, KString};
 
-use crate::config::{BrokerConfig, SETTINGS};
 use crate::node::Node;
 
 pub(super) fn handle(node: &Node, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
@@ -64,40 +66,51 @@ fn describe(
             }
             Ok(describe_topic_configs(
                 image.topic_config(name),
-                node.metadata.topic_defaults(),
+                &node.live.now().values,
                 query,
             ))
         }
-        BROKER if name.is_empty() => Ok(Vec::new()),
-        BROKER if **name == *node.config.node_id.to_string() => {
-            Ok(describe_broker_configs(&changed(&node.config), query))
+        BROKER if name.is_empty() => Ok(describe_cluster_configs(
+            &node.live.now().values.cluster,
+            query,
+        )),
+        BROKER if **name == *node.config().node_id.to_string() => {
+            Ok(describe_broker_configs(&node.live.now().values, query))
         }
         BROKER => {
-            let ours = node.config.node_id;
+            let ours = node.config().node_id;
             Err((
                 ErrorCode::InvalidRequest,
                 format!("broker `{name}` is not this one, which is {ours}"),
             ))
         }
-        BROKER_LOGGER | CLIENT_METRICS | GROUP => Ok(Vec::new()),
+        GROUP if name.is_empty() => Err((
+            ErrorCode::InvalidRequest,
+            "groups have no settings in common; name one group".to_owned(),
+        )),
+        GROUP => Ok(describe_group_configs(
+            node.metadata
+                .image()
+                .config(ResourceType::Group, name)
+                .map(Arc::as_ref),
+            &node.live.now().values,
+            query,
+        )),
+        BROKER_LOGGER => Err((
+            ErrorCode::InvalidRequest,
+            "log levels as settings are not supported; the environment variable MOLDAU_LOG gives \
+             them when the broker starts"
+                .to_owned(),
+        )),
+        CLIENT_METRICS => Err((
+            ErrorCode::InvalidRequest,
+            "client metrics are not supported".to_owned(),
+        )),
         other => Err((
             ErrorCode::InvalidRequest,
             format!("resource type {other} has no settings"),
         )),
     }
-}
-
-/// The settings of this broker that differ from the defaults.
-fn changed(config: &BrokerConfig) -> BTreeMap<KString, KString> {
-    let defaults = BrokerConfig::default();
-    SETTINGS
-        .iter()
-        .filter_map(|setting| {
-            let value = (setting.read)(config)?;
-            let differs = (setting.read)(&defaults).as_ref() != Some(&value);
-            differs.then(|| (KString::from(setting.name), KString::from(value)))
-        })
-        .collect()
 }
 
 const TOPIC: i8 = 2;

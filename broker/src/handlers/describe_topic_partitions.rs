@@ -23,7 +23,7 @@ pub(super) fn handle(
     let image = node.metadata.image();
     let limit = usize::try_from(request.response_partition_limit)
         .unwrap_or(1)
-        .clamp(1, MAX_PARTITIONS);
+        .clamp(1, node.config().max_request_partition_size_limit.max(1));
     let mut page = Page {
         topics: Vec::new(),
         left: limit,
@@ -139,6 +139,3 @@ fn describe(index: i32, partition: &PartitionImage) -> DescribeTopicPartitionsRe
         ..Default::default()
     }
 }
-
-/// `max.request.partition.size.limit`.
-const MAX_PARTITIONS: usize = 2000;

@@ -52,7 +52,7 @@ impl Rules {
             by_id: context.version >= FIRST_WITH_TOPIC_ID,
             max_bytes: usize::try_from(request.max_bytes)
                 .unwrap_or(0)
-                .min(node.config.fetch_max_bytes),
+                .min(node.config().fetch_max_bytes),
             read_committed: request.isolation_level == READ_COMMITTED,
             rotation: context.rotation,
         }

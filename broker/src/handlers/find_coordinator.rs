@@ -77,7 +77,7 @@ fn coordinator(
     match usable {
         Ok(()) => Coordinator {
             key,
-            node_id: node.config.node_id,
+            node_id: node.config().node_id,
             host: context.client.broker_host.clone(),
             port: context.client.broker_port,
             ..Default::default()

@@ -1,6 +1,6 @@
 //! IncrementalAlterConfigs v0–1 (key 44).
 //!
-//! Sets, deletes, appends to or subtracts from settings of topics (KIP-339).
+//! Sets, deletes, appends to or subtracts from settings of topics, brokers and groups (KIP-339).
 
 use std::sync::Arc;
 

@@ -35,7 +35,7 @@ pub(super) async fn handle(
     };
     if let Some(topics) = asked
         && request.allow_auto_topic_creation
-        && node.config.auto_create_topics
+        && node.config().auto_create_topics
     {
         create_missing(&node, topics).await;
     }
@@ -52,7 +52,7 @@ pub(super) async fn handle(
     let mut response = MetadataResponse {
         brokers: brokers(&image, &context.client),
         cluster_id: Some(node.cluster_id.clone()),
-        controller_id: node.config.node_id,
+        controller_id: node.config().node_id,
         topics,
         ..Default::default()
     };
@@ -72,7 +72,7 @@ async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
         .collect();
     for name in missing {
         let request = if &**name == CONSUMER_OFFSETS {
-            offsets_topic(&node.config, image.brokers().len())
+            offsets_topic(&node.config(), image.brokers().len())
         } else {
             with_defaults(name)
         };

@@ -3,6 +3,7 @@
 //! [`DISPATCH_TABLE`] is what ApiVersions advertises; `start` leads each request to its handler. The header of each
 //! handler's file names the same versions: a test compares them.
 
+mod alter_configs;
 mod answer;
 mod api_versions;
 mod client_info;
@@ -24,6 +25,7 @@ mod incremental_alter_configs;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
+mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod metadata;
@@ -83,11 +85,13 @@ pub const DISPATCH_TABLE: &[DispatchEntry] = &[
     entry(ApiKey::InitProducerId, 0, 5),
     entry(ApiKey::OffsetForLeaderEpoch, 2, 4),
     entry(ApiKey::DescribeConfigs, 1, 4),
+    entry(ApiKey::AlterConfigs, 0, 2),
     entry(ApiKey::CreatePartitions, 0, 3),
     entry(ApiKey::DeleteGroups, 0, 2),
     entry(ApiKey::IncrementalAlterConfigs, 0, 1),
     entry(ApiKey::OffsetDelete, 0, 0),
     entry(ApiKey::DescribeCluster, 0, 2),
+    entry(ApiKey::ListConfigResources, 0, 1),
     entry(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
 
@@ -139,6 +143,7 @@ pub(crate) async fn start(
             Admission::done(offset_for_leader_epoch::handle(&node, &request))
         }
         R::DescribeConfigs(request) => Admission::done(describe_configs::handle(&node, &request)),
+        R::AlterConfigs(request) => Admission::running(alter_configs::handle(node, request)),
         R::CreatePartitions(request) => {
             Admission::running(create_partitions::handle(node, request))
         }
@@ -153,6 +158,9 @@ pub(crate) async fn start(
         }
         R::DescribeCluster(request) => {
             Admission::done(describe_cluster::handle(&node, &context, &request))
+        }
+        R::ListConfigResources(request) => {
+            Admission::done(list_config_resources::handle(&node, &context, &request))
         }
         R::DescribeTopicPartitions(request) => {
             Admission::done(describe_topic_partitions::handle(&node, &request))

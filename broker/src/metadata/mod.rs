@@ -9,7 +9,6 @@ mod quorum;
 
 use std::sync::Arc;
 
-use moldau_core::config::TopicDefaults;
 use moldau_core::metadata::controller::{Controller, ControllerSettings, Decision};
 use moldau_core::metadata::{MetadataImage, MetadataRecord};
 use moldau_log::LogError;
@@ -22,7 +21,7 @@ pub use log::ReplayError;
 pub(crate) use log::{MetadataLog, metadata_partition};
 pub(crate) use quorum::{ProposeError, Quorum};
 
-use crate::config::BrokerConfig;
+use crate::config::LiveConfig;
 use crate::runtime::Partitions;
 
 /// The one feature that is finalized: clients and tools take it for the version of the cluster.
@@ -36,7 +35,7 @@ pub(crate) const METADATA_VERSION_LEVEL: i16 = 30;
 pub(crate) struct Metadata {
     quorum: Quorum,
     partitions: Arc<Partitions>,
-    settings: ControllerSettings,
+    live: Arc<LiveConfig>,
     /// One decision at a time, each on the image that the one before it left.
     deciding: Mutex<()>,
     /// Told when the metadata log cannot be written any more.
@@ -44,22 +43,11 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    pub(crate) fn new(
-        quorum: Quorum,
-        partitions: Arc<Partitions>,
-        config: &BrokerConfig,
-        topic_defaults: TopicDefaults,
-    ) -> Self {
-        let settings = ControllerSettings {
-            default_partitions: config.num_partitions,
-            default_replication_factor: config.default_replication_factor,
-            delete_topic_enable: config.delete_topics,
-            topic_defaults,
-        };
+    pub(crate) fn new(quorum: Quorum, partitions: Arc<Partitions>, live: Arc<LiveConfig>) -> Self {
         Self {
             quorum,
             partitions,
-            settings,
+            live,
             deciding: Mutex::new(()),
             failed: Notify::new(),
         }
@@ -72,10 +60,6 @@ impl Metadata {
     /// Number of changes so far; grows with each.
     pub(crate) fn version(&self) -> i64 {
         self.quorum.version()
-    }
-
-    pub(crate) fn topic_defaults(&self) -> &TopicDefaults {
-        &self.settings.topic_defaults
     }
 
     /// Pending while the metadata log can be written.
@@ -103,15 +87,27 @@ impl Metadata {
     ) -> Result<R, ErrorCode> {
         let _deciding = self.deciding.lock().await;
         let image = self.image();
+        let settings = self.settings();
         let controller = Controller {
             image: &image,
-            settings: &self.settings,
+            settings: &settings,
         };
         let Decision { records, response } = decide(&controller, &image);
         if !records.is_empty() {
             self.apply(records).await?;
         }
         Ok(response)
+    }
+
+    fn settings(&self) -> ControllerSettings {
+        let now = self.live.now();
+        ControllerSettings {
+            default_partitions: now.config.num_partitions,
+            default_replication_factor: now.config.default_replication_factor,
+            delete_topic_enable: now.config.delete_topics,
+            broker: now.values.clone(),
+            topic_defaults: now.topic_defaults.clone(),
+        }
     }
 
     async fn apply(&self, records: Vec<MetadataRecord>) -> Result<(), ErrorCode> {
@@ -123,8 +119,18 @@ impl Metadata {
             ErrorCode::KafkaStorageError
         })?;
         let image = self.image();
+        let defaults = self
+            .live
+            .follow(&image)
+            .then(|| self.live.now().topic_defaults.clone());
         let partitions = Arc::clone(&self.partitions);
-        let reconciled = tokio::task::spawn_blocking(move || partitions.reconcile(&image)).await;
+        let reconciled = tokio::task::spawn_blocking(move || {
+            if let Some(defaults) = defaults {
+                partitions.set_defaults(defaults);
+            }
+            partitions.reconcile(&image)
+        })
+        .await;
         match reconciled {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {

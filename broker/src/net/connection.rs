@@ -55,11 +55,11 @@ impl Connection {
     pub(super) fn new(node: Arc<Node>, stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let client = Arc::new(ClientInfo::of_socket(
-            &node.config,
+            &node.config(),
             peer,
             stream.local_addr()?,
         ));
-        let inbound = Inbound::new(node.config.socket_request_max_bytes);
+        let inbound = Inbound::new(node.config().socket_request_max_bytes);
         Ok(Self {
             node,
             stream,
@@ -89,7 +89,7 @@ impl Connection {
     }
 
     async fn serve(&mut self) -> Result<(), Close> {
-        let idle_limit = Duration::from_millis(self.node.config.connections_max_idle_ms);
+        let idle_limit = Duration::from_millis(self.node.config().connections_max_idle_ms);
         let idle = tokio::time::sleep_until(self.last_request + idle_limit);
         tokio::pin!(idle);
         let mut stopping = self.node.stopping();

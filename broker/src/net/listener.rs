@@ -56,7 +56,7 @@ impl Listener {
 
     fn serve(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr) {
         let Some(slot) = ConnectionSlot::take(&self.node) else {
-            warn!(%peer, limit = self.node.config.max_connections, "closing connection: max.connections reached");
+            warn!(%peer, limit = self.node.config().max_connections, "closing connection: max.connections reached");
             return;
         };
         let node = Arc::clone(&self.node);
@@ -76,7 +76,7 @@ struct ConnectionSlot(Arc<Node>);
 impl ConnectionSlot {
     fn take(node: &Arc<Node>) -> Option<Self> {
         let open = &node.metrics.connections_open;
-        if add(open) > node.config.max_connections {
+        if add(open) > node.config().max_connections {
             open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }

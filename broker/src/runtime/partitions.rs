@@ -19,7 +19,7 @@ use super::{TailCache, lock};
 #[derive(Debug)]
 pub(crate) struct Partitions {
     directory: Arc<LogDirectory<FileStorage>>,
-    defaults: TopicDefaults,
+    defaults: ArcSwap<TopicDefaults>,
     tail: Arc<TailCache>,
     topics: ArcSwap<HashMap<KString, Arc<Topic>>>,
     /// One change at a time.
@@ -37,6 +37,8 @@ pub(crate) struct Topic {
     rules: Arc<Rules>,
     /// The settings that `rules` was resolved from, to notice a change.
     settings: Option<Arc<std::collections::BTreeMap<KString, KString>>>,
+    /// And the defaults.
+    defaults: Arc<TopicDefaults>,
 }
 
 impl Partitions {
@@ -47,7 +49,7 @@ impl Partitions {
     ) -> Self {
         Self {
             directory,
-            defaults,
+            defaults: ArcSwap::from_pointee(defaults),
             tail,
             topics: ArcSwap::default(),
             changing: Mutex::new(()),
@@ -79,6 +81,11 @@ impl Partitions {
             .values()
             .flat_map(|topic| topic.partitions.iter().cloned())
             .collect()
+    }
+
+    /// Changes what topics have when they do not say otherwise; the next `reconcile` applies it.
+    pub(crate) fn set_defaults(&self, defaults: TopicDefaults) {
+        self.defaults.store(Arc::new(defaults));
     }
 
     /// Makes the partitions of this node those of `image`: opens new ones, deletes those that are gone, and
@@ -146,9 +153,12 @@ impl Partitions {
         let settings = image.config(ResourceType::Topic, &topic.name).cloned();
         if let Some(known) = known {
             let mut entry = Topic::clone(known);
-            if entry.settings != settings {
+            let same = entry.settings == settings
+                && Arc::ptr_eq(&entry.defaults, &self.defaults.load_full());
+            if !same {
                 entry.rules = self.rules(settings.as_deref());
                 entry.settings = settings;
+                entry.defaults = self.defaults.load_full();
                 apply_rules(&entry, topic);
             }
             return entry;
@@ -160,11 +170,12 @@ impl Partitions {
             partitions: Vec::with_capacity(topic.partitions.len()),
             rules: self.rules(settings.as_deref()),
             settings,
+            defaults: self.defaults.load_full(),
         }
     }
 
     fn rules(&self, settings: Option<&std::collections::BTreeMap<KString, KString>>) -> Arc<Rules> {
-        let topic = TopicConfig::resolve(settings, &self.defaults);
+        let topic = TopicConfig::resolve(settings, &self.defaults.load());
         let produce = topic.produce_rules();
         Arc::new(Rules { topic, produce })
     }

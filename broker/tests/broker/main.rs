@@ -15,4 +15,5 @@ mod list_offsets;
 mod metadata;
 mod producing;
 mod restart;
+mod settings;
 mod versions;

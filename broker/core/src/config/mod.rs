@@ -1,21 +1,33 @@
 //! Topic and broker settings: names, types, defaults, what is valid, and how they are described.
 
 mod broker_settings;
+mod broker_values;
 mod describe;
 mod flush;
+mod group_settings;
+mod hint;
 mod setting;
 mod topic_config;
+mod topic_defaults;
 mod topic_settings;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use moldau_protocol::types::KString;
 
 pub use self::broker_settings::{broker_setting, broker_settings};
-pub use self::describe::{ConfigQuery, describe_broker_configs, describe_topic_configs};
+pub use self::broker_values::BrokerValues;
+pub use self::describe::{
+    ConfigQuery, describe_broker_configs, describe_cluster_configs, describe_group_configs,
+    describe_topic_configs,
+};
 pub use self::flush::{FlushMode, FlushSetting};
+pub use self::group_settings::{group_setting, group_settings};
+use self::hint::hint;
 pub use self::setting::{Rule, Setting, SettingKind, Support};
 pub use self::topic_config::{CleanupPolicy, CompressionSetting, TopicConfig};
+pub use self::topic_defaults::TopicDefaults;
 pub use self::topic_settings::{topic_setting, topic_settings};
 
 pub(crate) use self::setting::list_items;
@@ -26,18 +38,18 @@ pub enum ConfigError {
     /// There is no setting of this name.
     #[error("unknown {scope} setting \"{name}\"{hint}")]
     Unknown {
-        /// `topic` or `broker`.
-        scope: &'static str,
+        /// Whose setting.
+        scope: Scope,
         /// The name asked for.
         name: String,
         /// `; did you mean "…"?`, or nothing.
         hint: String,
     },
-    /// The value does not fit the setting, or has no effect here yet.
+    /// The value does not fit the setting, or is not supported.
     #[error("{scope} setting \"{name}\": {reason}")]
     Value {
-        /// `topic` or `broker`.
-        scope: &'static str,
+        /// Whose setting.
+        scope: Scope,
         /// The setting.
         name: &'static str,
         /// What is wrong with the value.
@@ -45,158 +57,168 @@ pub enum ConfigError {
     },
 }
 
+/// What kind of thing a setting is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A topic.
+    Topic,
+    /// A broker.
+    Broker,
+    /// A group.
+    Group,
+}
+
+impl Scope {
+    /// Every setting of it, ordered by name.
+    #[must_use]
+    pub fn settings(self) -> &'static [Setting] {
+        match self {
+            Self::Topic => topic_settings(),
+            Self::Broker => broker_settings(),
+            Self::Group => group_settings(),
+        }
+    }
+
+    /// The row of one setting.
+    #[must_use]
+    pub fn setting(self, name: &str) -> Option<&'static Setting> {
+        match self {
+            Self::Topic => topic_setting(name),
+            Self::Broker => broker_setting(name),
+            Self::Group => group_setting(name),
+        }
+    }
+
+    /// Checks one setting.
+    ///
+    /// # Errors
+    /// The name is unknown, or the value is invalid or not supported.
+    pub fn validate(self, name: &str, value: &str) -> Result<&'static Setting, ConfigError> {
+        let setting = self.setting(name).ok_or_else(|| ConfigError::Unknown {
+            scope: self,
+            name: name.to_owned(),
+            hint: hint(self, name),
+        })?;
+        let refused = |reason| ConfigError::Value {
+            scope: self,
+            name: setting.name,
+            reason,
+        };
+        setting.check(value).map_err(refused)?;
+        if self == Self::Broker {
+            let topics = topic_settings()
+                .iter()
+                .filter(|topic| topic.synonym == Some(setting.name));
+            for topic in topics {
+                topic.check(value).map_err(refused)?;
+            }
+        }
+        Ok(setting)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Topic => "topic",
+            Self::Broker => "broker",
+            Self::Group => "group",
+        })
+    }
+}
+
 /// Checks one topic setting.
 ///
 /// # Errors
-/// The name is unknown, or the value is invalid or not supported yet.
+/// The name is unknown, or the value is invalid or not supported.
 pub fn validate_topic_setting(name: &str, value: &str) -> Result<&'static Setting, ConfigError> {
-    let setting = topic_setting(name).ok_or_else(|| unknown("topic", name, topic_settings()))?;
-    setting.check(value).map_err(|reason| ConfigError::Value {
-        scope: "topic",
-        name: setting.name,
-        reason,
-    })?;
-    Ok(setting)
+    Scope::Topic.validate(name, value)
+}
+
+/// Checks the settings of one topic against each other.
+///
+/// # Errors
+/// Two of them contradict each other.
+pub fn validate_topic_settings(
+    overrides: &BTreeMap<KString, KString>,
+    defaults: &TopicDefaults,
+) -> Result<(), ConfigError> {
+    let config = TopicConfig::resolve(Some(overrides), defaults);
+    if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
+        return Err(ConfigError::Value {
+            scope: Scope::Topic,
+            name: "min.compaction.lag.ms",
+            reason: format!(
+                "{} is more than max.compaction.lag.ms, {}",
+                config.min_compaction_lag_ms, config.max_compaction_lag_ms
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Checks the settings of one group against the limits that the broker has for them.
+///
+/// # Errors
+/// One is out of its limits.
+pub fn validate_group_settings(
+    overrides: &BTreeMap<KString, KString>,
+    broker: &BrokerValues,
+) -> Result<(), ConfigError> {
+    let limit = |name: &str| -> Option<i64> {
+        let default = || broker_setting(name).and_then(|setting| setting.default);
+        let text = broker.value(name).map(|value| &**value).or_else(default)?;
+        text.trim().parse().ok()
+    };
+    for (name, least, most) in GROUP_LIMITS {
+        let value = overrides
+            .get(name)
+            .and_then(|value| value.trim().parse().ok());
+        let Some(value): Option<i64> = value else {
+            continue;
+        };
+        let reason = if limit(least).is_some_and(|limit| value < limit) {
+            format!("{value} is less than {least} of the broker")
+        } else if limit(most).is_some_and(|limit| value > limit) {
+            format!("{value} is more than {most} of the broker")
+        } else {
+            continue;
+        };
+        return Err(ConfigError::Value {
+            scope: Scope::Group,
+            name,
+            reason,
+        });
+    }
+    Ok(())
 }
 
 /// Checks one broker setting.
 ///
 /// # Errors
-/// The name is unknown, or the value is invalid.
+/// The name is unknown, or the value is invalid or not supported.
 pub fn validate_broker_setting(name: &str, value: &str) -> Result<&'static Setting, ConfigError> {
-    let setting = broker_setting(name).ok_or_else(|| unknown("broker", name, broker_settings()))?;
-    let scope = "broker";
-    setting.check(value).map_err(|reason| ConfigError::Value {
-        scope,
-        name: setting.name,
-        reason,
-    })?;
-    let topics = topic_settings()
-        .iter()
-        .filter(|topic| topic.synonym == Some(setting.name));
-    for topic in topics {
-        topic.check(value).map_err(|reason| ConfigError::Value {
-            scope,
-            name: setting.name,
-            reason,
-        })?;
-    }
-    Ok(setting)
+    Scope::Broker.validate(name, value)
 }
 
-/// What topics have when they do not say otherwise: Kafka's defaults and this node's changes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicDefaults {
-    /// Values by the name of the TOPIC setting.
-    changed: BTreeMap<&'static str, KString>,
-}
-
-impl TopicDefaults {
-    /// Takes over those broker settings that are defaults of topic settings; others are skipped.
-    ///
-    /// # Errors
-    /// A value is invalid or not supported yet.
-    pub fn from_broker_settings(values: &BTreeMap<KString, KString>) -> Result<Self, ConfigError> {
-        let mut defaults = Self::default();
-        for topic in topic_settings() {
-            if let Some((name, value)) = topic.synonym.and_then(|name| values.get_key_value(name)) {
-                validate_broker_setting(name, value)?;
-                defaults.changed.insert(topic.name, value.clone());
-            }
-        }
-        for (name, unit_ms, topic) in COARSE_SETTINGS {
-            if let Some(value) = values
-                .get(name)
-                .filter(|_| !defaults.changed.contains_key(topic))
-            {
-                validate_broker_setting(name, value)?;
-                let number = value.trim().parse::<i64>().unwrap_or(NO_LIMIT);
-                // -1 is "no limit" in every unit.
-                let ms = if number == NO_LIMIT {
-                    NO_LIMIT
-                } else {
-                    number.saturating_mul(unit_ms)
-                };
-                defaults.set(topic, ms.to_string().into())?;
-            }
-        }
-        Ok(defaults)
-    }
-
-    /// Changes the default of one topic setting, given by its topic name.
-    ///
-    /// # Errors
-    /// The name is unknown, or the value is invalid or not supported yet.
-    pub fn set(&mut self, name: &str, value: KString) -> Result<(), ConfigError> {
-        let setting = validate_topic_setting(name, &value)?;
-        self.changed.insert(setting.name, value);
-        Ok(())
-    }
-
-    /// The value this node was given for a topic setting's default, if any.
-    #[must_use]
-    pub fn changed(&self, name: &str) -> Option<&KString> {
-        self.changed.get(name)
-    }
-
-    /// The default of a topic setting; empty where Kafka has none.
-    #[must_use]
-    pub fn value(&self, setting: &Setting) -> KString {
-        let unchanged = || KString::from_static(setting.default.unwrap_or_default());
-        self.changed(setting.name)
-            .cloned()
-            .unwrap_or_else(unchanged)
-    }
-}
-
-fn unknown(scope: &'static str, name: &str, settings: &[Setting]) -> ConfigError {
-    let nearest = settings
-        .iter()
-        .map(|setting| (distance(name, setting.name), setting.name))
-        .min();
-    let hint = match nearest {
-        Some((distance, nearest)) if distance <= nearest.len() / 3 => {
-            format!("; did you mean \"{nearest}\"?")
-        }
-        _ => String::new(),
-    };
-    ConfigError::Unknown {
-        scope,
-        name: name.to_owned(),
-        hint,
-    }
-}
-
-/// Levenshtein distance: how many letters must be changed, added or left out. Long names are cut.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<u8> = right.bytes().take(MAX_COMPARED_BYTES).collect();
-    let mut above: Vec<usize> = (0..=right.len()).collect();
-    for (line, letter) in left.bytes().take(MAX_COMPARED_BYTES).enumerate() {
-        let mut before = line + 1;
-        let mut row = vec![before];
-        for (pair, other) in above.windows(2).zip(&right) {
-            let [diagonal, up] = pair else { continue };
-            before = (before + 1)
-                .min(up + 1)
-                .min(diagonal + usize::from(letter != *other));
-            row.push(before);
-        }
-        above = row;
-    }
-    above.last().copied().unwrap_or_default()
-}
-
-const MAX_COMPARED_BYTES: usize = 100;
-
-/// Broker settings that give the default of a topic setting in a coarser unit, the finer ones first:
-/// they count where no finer one is set.
-const COARSE_SETTINGS: [(&str, i64, &str); 3] = [
-    ("log.retention.minutes", 60_000, "retention.ms"),
-    ("log.retention.hours", 3_600_000, "retention.ms"),
-    ("log.roll.hours", 3_600_000, "segment.ms"),
+/// Group settings, and the broker settings that bound them.
+const GROUP_LIMITS: [(&str, &str, &str); 3] = [
+    (
+        "consumer.assignment.interval.ms",
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.max.assignment.interval.ms",
+    ),
+    (
+        "consumer.heartbeat.interval.ms",
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+    ),
+    (
+        "consumer.session.timeout.ms",
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.max.session.timeout.ms",
+    ),
 ];
-
-const NO_LIMIT: i64 = -1;
 
 #[cfg(test)]
 mod tests {
@@ -234,7 +256,7 @@ mod tests {
             (
                 "remote.storage.enable",
                 "true",
-                "topic setting \"remote.storage.enable\": \"true\" is not supported yet; leave it out or use \"false\"",
+                "topic setting \"remote.storage.enable\": \"true\" is not supported; leave it out or use \"false\"",
             ),
             (
                 "flush",

@@ -171,6 +171,14 @@ impl MetadataImage {
         self.configs.get(&(resource_type, name.clone()))
     }
 
+    /// The names of the resources of one type that have settings of their own, ordered.
+    pub fn configured(&self, resource_type: ResourceType) -> impl Iterator<Item = &KString> {
+        self.configs
+            .keys()
+            .filter(move |(found, _)| *found == resource_type)
+            .map(|(_, name)| name)
+    }
+
     /// The settings of a topic that are not the default.
     #[must_use]
     pub fn topic_config(&self, name: &KString) -> Option<&BTreeMap<KString, KString>> {

@@ -10,7 +10,9 @@ use moldau_protocol::messages::create_topics::{
 use moldau_protocol::types::{KString, Uuid};
 
 use super::{Controller, Decision, invalid_request, new_partition, repeated};
-use crate::config::{ConfigQuery, describe_topic_configs, validate_topic_setting};
+use crate::config::{
+    ConfigQuery, describe_topic_configs, validate_topic_setting, validate_topic_settings,
+};
 use crate::metadata::record::{ConfigRecord, MetadataRecord, ResourceType};
 use crate::metadata::topic_name::{collides, is_internal, unified, validate_topic_name};
 use crate::rejection::Rejection;
@@ -85,6 +87,7 @@ impl Controller<'_> {
             return Err(Rejection::new(ErrorCode::InvalidTopicException, message));
         }
         let configs = checked_configs(topic)?;
+        validate_topic_settings(&configs, &self.settings.topic_defaults)?;
         let replicas = if topic.assignments.is_empty() {
             self.placed(topic)?
         } else {
@@ -187,7 +190,7 @@ impl Controller<'_> {
     fn created(&self, name: &KString, topic_id: Uuid, plan: &Plan) -> CreatableTopicResult {
         let described = describe_topic_configs(
             Some(&plan.configs),
-            &self.settings.topic_defaults,
+            &self.settings.broker,
             ConfigQuery::default(),
         );
         let configs = described.into_iter().map(|setting| CreatableTopicConfigs {

@@ -18,7 +18,7 @@ use moldau_protocol::types::{KString, Uuid};
 
 use super::image::MetadataImage;
 use super::record::{MetadataRecord, PartitionRecord};
-use crate::config::{ConfigError, TopicDefaults};
+use crate::config::{BrokerValues, ConfigError, TopicDefaults};
 use crate::ids::{LeaderEpoch, ProducerId};
 use crate::rejection::Rejection;
 
@@ -40,7 +40,9 @@ pub struct ControllerSettings {
     pub default_replication_factor: i16,
     /// `delete.topic.enable`
     pub delete_topic_enable: bool,
-    /// What topics have when they do not say otherwise.
+    /// The broker settings of this node that are set.
+    pub broker: BrokerValues,
+    /// What topics have when they do not say otherwise: what follows from `broker`.
     pub topic_defaults: TopicDefaults,
 }
 
@@ -50,6 +52,7 @@ impl Default for ControllerSettings {
             default_partitions: 1,
             default_replication_factor: 1,
             delete_topic_enable: true,
+            broker: BrokerValues::default(),
             topic_defaults: TopicDefaults::default(),
         }
     }

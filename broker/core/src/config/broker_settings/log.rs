@@ -1,0 +1,43 @@
+//! Defaults of topic settings, and how logs are looked after.
+
+use crate::config::setting::{Rule, Setting};
+
+#[rustfmt::skip]
+pub(super) const ROWS: &[Setting] = &[
+    Setting::int("compression.gzip.level", "-1", "Default of the topic setting `compression.gzip.level`.").rule(Rule::Between(-1, 9)).dynamic(),
+    Setting::int("compression.lz4.level", "9", "Default of the topic setting `compression.lz4.level`.").rule(Rule::Between(1, 17)).dynamic(),
+    Setting::string("compression.type", "producer", "Default of the topic setting `compression.type`.").dynamic(),
+    Setting::int("compression.zstd.level", "3", "Default of the topic setting `compression.zstd.level`.").rule(Rule::Between(-131_072, 22)).dynamic(),
+    Setting::long("log.cleaner.delete.retention.ms", "86400000", "Default of the topic setting `delete.retention.ms`.").dynamic(),
+    Setting::boolean("log.cleaner.enable", "true", "Whether compacted topics are compacted.").default_only(),
+    Setting::long("log.cleaner.max.compaction.lag.ms", "9223372036854775807", "Default of the topic setting `max.compaction.lag.ms`.").dynamic(),
+    Setting::double("log.cleaner.min.cleanable.ratio", "0.5", "Default of the topic setting `min.cleanable.dirty.ratio`.").dynamic(),
+    Setting::long("log.cleaner.min.compaction.lag.ms", "0", "Default of the topic setting `min.compaction.lag.ms`.").dynamic(),
+    Setting::list("log.cleanup.policy", "delete", "Default of the topic setting `cleanup.policy`.").dynamic(),
+    Setting::string("log.flush", "auto", "Default of the topic setting `flush` (Moldau's own).").dynamic(),
+    Setting::long("log.flush.interval.messages", "9223372036854775807", "Default of the topic setting `flush.messages`.").dynamic(),
+    Setting::long("log.flush.interval.ms", "", "Default of the topic setting `flush.ms`.").unset().dynamic(),
+    Setting::int("log.flush.offset.checkpoint.interval.ms", "60000", "How often recovery points are written.").rule(Rule::AtLeast(1)).dynamic(),
+    Setting::int("log.index.interval.bytes", "4096", "Default of the topic setting `index.interval.bytes`.").dynamic(),
+    Setting::int("log.index.size.max.bytes", "10485760", "Default of the topic setting `segment.index.bytes`.").dynamic(),
+    Setting::long("log.local.retention.bytes", "-2", "Default of the topic setting `local.retention.bytes`.").dynamic(),
+    Setting::long("log.local.retention.ms", "-2", "Default of the topic setting `local.retention.ms`.").dynamic(),
+    Setting::long("log.message.timestamp.after.max.ms", "3600000", "Default of the topic setting `message.timestamp.after.max.ms`.").dynamic(),
+    Setting::long("log.message.timestamp.before.max.ms", "9223372036854775807", "Default of the topic setting `message.timestamp.before.max.ms`.").dynamic(),
+    Setting::string("log.message.timestamp.type", "CreateTime", "Default of the topic setting `message.timestamp.type`.").dynamic(),
+    Setting::boolean("log.preallocate", "false", "Default of the topic setting `preallocate`.").dynamic(),
+    Setting::long("log.retention.bytes", "-1", "Default of the topic setting `retention.bytes`.").dynamic(),
+    Setting::long("log.retention.check.interval.ms", "300000", "How often old segments are looked for.").rule(Rule::AtLeast(1)).dynamic(),
+    Setting::int("log.retention.hours", "168", "Default of the topic setting `retention.ms`, in hours; counts where neither milliseconds nor minutes are set."),
+    Setting::int("log.retention.minutes", "", "Default of the topic setting `retention.ms`, in minutes; counts where milliseconds are not set.").unset(),
+    Setting::long("log.retention.ms", "", "Default of the topic setting `retention.ms`; -1 is no limit.").unset().dynamic(),
+    Setting::int("log.roll.hours", "168", "Default of the topic setting `segment.ms`, in hours; counts where milliseconds are not set.").rule(Rule::AtLeast(1)),
+    Setting::int("log.roll.jitter.hours", "0", "Default of the topic setting `segment.jitter.ms`, in hours; counts where milliseconds are not set.").rule(Rule::AtLeast(0)),
+    Setting::long("log.roll.jitter.ms", "", "Default of the topic setting `segment.jitter.ms`.").unset().dynamic(),
+    Setting::long("log.roll.ms", "", "Default of the topic setting `segment.ms`.").unset().dynamic(),
+    Setting::int("log.segment.bytes", "1073741824", "Default of the topic setting `segment.bytes`.").dynamic(),
+    Setting::long("log.segment.delete.delay.ms", "60000", "Default of the topic setting `file.delete.delay.ms`.").dynamic(),
+    Setting::int("message.max.bytes", "1048588", "Default of the topic setting `max.message.bytes`.").dynamic(),
+    Setting::int("min.insync.replicas", "1", "Default of the topic setting `min.insync.replicas`.").dynamic(),
+    Setting::boolean("unclean.leader.election.enable", "false", "Default of the topic setting `unclean.leader.election.enable`.").dynamic(),
+];
