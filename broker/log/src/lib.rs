@@ -15,6 +15,7 @@
 //!     00000000000000000000.log                record batches, one after another
 //!     00000000000000000000.index              offset index: where a batch lies
 //!     00000000000000000000.timeindex          time index: the largest timestamp so far
+//!     00000000000000000000.txnindex           aborted transactions, where there are any
 //!     00000000000000000042.snapshot           state of the idempotent producers below offset 42
 //!     leader-epoch-checkpoint  partition.metadata
 //! ```
@@ -48,6 +49,7 @@ pub use compact::{
 pub use config::LogConfig;
 pub use directory::LogDirectory;
 pub use error::{Failure, LogError};
+pub use index::AbortedTransaction;
 pub use leader_epochs::{EpochEndOffset, EpochEntry, LeaderEpochs};
 pub use log::{
     AppendBatch, AppendedAt, Log, LogStart, OnCorruption, RecoveryObserver, RecoveryReport,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use moldau_protocol::types::FileRange;
 
 use crate::error::LogError;
-use crate::index::TimeEntry;
+use crate::index::{AbortedTransaction, TimeEntry};
 use crate::leader_epochs::LeaderEpochs;
 use crate::log::Shared;
 use crate::segment::{BatchAt, Segment, read_exactly};
@@ -143,6 +143,48 @@ impl<S: Storage> LogSnapshot<S> {
                 error
             }
         })
+    }
+
+    /// The aborted transactions that a reader of committed records needs for those from `offset` to
+    /// `up_to_offset`, exclusive, which is at most the last stable offset. Ordered by their markers.
+    ///
+    /// # Errors
+    /// [`LogError::Corrupt`], [`LogError::Io`]: an index file cannot be read.
+    pub fn aborted_transactions(
+        &self,
+        offset: i64,
+        up_to_offset: i64,
+    ) -> Result<Vec<AbortedTransaction>, LogError> {
+        let mut found = Vec::new();
+        for segment in &self.segments[self.first_segment(offset)..] {
+            let index = &segment.transaction_index;
+            for place in index.first_at_or_after(offset)?..index.len() {
+                let aborted = index.entry(place)?;
+                if aborted.first_offset < up_to_offset {
+                    found.push(aborted);
+                }
+                if aborted.last_stable_offset >= up_to_offset {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether [`Self::aborted_transactions`] from `offset` on reads files.
+    #[must_use]
+    pub fn aborted_transactions_need_files(&self, offset: i64) -> bool {
+        self.segments[self.first_segment(offset)..]
+            .iter()
+            .any(|segment| segment.transaction_index.is_in_file())
+    }
+
+    /// The index of the segment in which `offset` lies.
+    fn first_segment(&self, offset: i64) -> usize {
+        let after = self
+            .segments
+            .partition_point(|segment| segment.base_offset <= offset);
+        after.saturating_sub(1)
     }
 
     fn find_slice(&self, request: &ReadRequest) -> Result<Option<ReadSlice<S>>, LogError> {

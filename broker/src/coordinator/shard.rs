@@ -208,6 +208,8 @@ impl Shard {
                 partition: Arc::clone(&self.partition),
                 batch,
                 log_append_time: false,
+                guard: None,
+                marker: None,
                 committed: true,
                 reply,
             }),

@@ -1,7 +1,7 @@
 //! Fetch v4–18 (key 1).
 //!
 //! Gives whole batches from an offset on, and waits up to `max_wait_ms` until `min_bytes` are there.
-//! - v4: `isolation_level`: 1 reads below the last stable offset (KIP-98)
+//! - v4: `isolation_level`: 1 reads below the last stable offset and names aborted transactions (KIP-98)
 //! - v7: fetch sessions: requests and responses name only what changed (KIP-227)
 //! - v9: `current_leader_epoch` is checked (KIP-320)
 //! - v12: `last_fetched_epoch`: an epoch that ended earlier is answered with where it ended (KIP-595)
@@ -10,7 +10,7 @@
 //! The first batch is given even when it is larger than the limits (KIP-74). Batches are given as they lie in the
 //! log: the first may begin before the offset asked for.
 //!
-//! Not done: aborted transactions, follower fetching.
+//! Not done: follower fetching.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use moldau_core::fetch_session::{FetchAnswer, FetchContext, FetchTarget};
 use moldau_protocol::messages::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse,
+    PartitionData,
 };
 use moldau_protocol::{ErrorCode, KString, Uuid};
 
@@ -205,6 +206,7 @@ fn partition_data(asked: &FetchTarget, read: PartitionRead) -> PartitionData {
         log_start_offset: read.log_start_offset,
         // Clients take null records for a fault: nothing to read is an empty field.
         records: Some(read.records),
+        aborted_transactions: read.aborted.map(aborted_transactions),
         ..Default::default()
     };
     if let Some(end) = read.diverging {
@@ -215,6 +217,15 @@ fn partition_data(asked: &FetchTarget, read: PartitionRead) -> PartitionData {
         };
     }
     data
+}
+
+fn aborted_transactions(aborted: Vec<moldau_log::AbortedTransaction>) -> Vec<AbortedTransaction> {
+    let entries = aborted.into_iter().map(|aborted| AbortedTransaction {
+        producer_id: aborted.producer_id,
+        first_offset: aborted.first_offset,
+        ..Default::default()
+    });
+    entries.collect()
 }
 
 /// A waiter's place in the lists of its partitions; dropping it gives the places up.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use moldau_core::fetch_session::FetchOutcome;
-use moldau_log::{EpochEndOffset, LogError, ReadRequest};
+use moldau_log::{AbortedTransaction, EpochEndOffset, LogError, ReadRequest};
 use moldau_protocol::{ErrorCode, Records};
 use tracing::error;
 
@@ -34,6 +34,8 @@ pub(super) struct PartitionRead {
     pub(super) log_start_offset: i64,
     pub(super) diverging: Option<EpochEndOffset>,
     pub(super) records: Records,
+    /// For readers of committed records: the transactions that these records are to be freed of.
+    pub(super) aborted: Option<Vec<AbortedTransaction>>,
 }
 
 /// Looks at all partitions of `plan`.
@@ -97,6 +99,7 @@ impl PartitionRead {
             log_start_offset: UNKNOWN,
             diverging: None,
             records: Records::new(),
+            aborted: None,
         }
     }
 }
@@ -169,6 +172,7 @@ fn read_one(
         log_start_offset,
         diverging: diverging(target, partition),
         records: Records::new(),
+        aborted: read_committed.then(Vec::new),
     };
     if one.diverging.is_some() {
         return Ok(Some(one));
@@ -189,9 +193,16 @@ fn read_one(
     if request.offset >= request.up_to_offset || (request.max_bytes == 0 && !request.at_least_one) {
         return Ok(Some(one));
     }
-    let Some(records) = read_records(partition, &request, files)? else {
+    let Some((records, next_offset)) = read_records(partition, &request, files)? else {
         return Ok(None);
     };
+    if read_committed && !records.is_empty() {
+        let Some(aborted) = read_aborted(partition, target.fetch_offset, next_offset, files)?
+        else {
+            return Ok(None);
+        };
+        one.aborted = Some(aborted);
+    }
     partition
         .counters
         .bytes_out
@@ -200,12 +211,31 @@ fn read_one(
     Ok(Some(one))
 }
 
-/// From memory or, when that is allowed, from files.
+/// The aborted transactions with records between two offsets; `None` when files are needed.
+fn read_aborted(
+    partition: &Partition,
+    offset: i64,
+    up_to_offset: i64,
+    files: Files,
+) -> Result<Option<Vec<AbortedTransaction>>, ErrorCode> {
+    let Some(snapshot) = partition.snapshot() else {
+        return Ok(Some(Vec::new()));
+    };
+    if files == Files::Avoid && snapshot.aborted_transactions_need_files(offset) {
+        return Ok(None);
+    }
+    let aborted = snapshot.aborted_transactions(offset, up_to_offset);
+    aborted
+        .map(Some)
+        .map_err(|error| read_failed(partition, &error))
+}
+
+/// The records, and the offset after them; from memory or, when that is allowed, from files.
 fn read_records(
     partition: &Partition,
     request: &ReadRequest,
     files: Files,
-) -> Result<Option<Records>, ErrorCode> {
+) -> Result<Option<(Records, i64)>, ErrorCode> {
     let &ReadRequest {
         offset,
         up_to_offset,
@@ -216,13 +246,13 @@ fn read_records(
         .tail
         .read(offset, up_to_offset, max_bytes, at_least_one)
     {
-        return Ok(Some(read.records));
+        return Ok(Some((read.records, read.next_offset)));
     }
     if files == Files::Avoid {
         return Ok(None);
     }
     let Some(snapshot) = partition.snapshot() else {
-        return Ok(Some(Records::new()));
+        return Ok(Some((Records::new(), offset)));
     };
     let mut records = Records::new();
     match snapshot.read(request) {
@@ -230,15 +260,19 @@ fn read_records(
             let range = slice.file_range();
             read_ahead(&range.file, range.position, u64::from(range.length));
             records.push(range);
-            Ok(Some(records))
+            Ok(Some((records, slice.next_offset)))
         }
-        Ok(None) => Ok(Some(records)),
-        Err(LogError::OffsetOutOfRange { .. }) => Err(ErrorCode::OffsetOutOfRange),
-        Err(error) => {
-            error!(topic = %partition.topic, partition = partition.index, %error, "cannot read log");
-            Err(ErrorCode::KafkaStorageError)
-        }
+        Ok(None) => Ok(Some((records, offset))),
+        Err(error) => Err(read_failed(partition, &error)),
     }
+}
+
+fn read_failed(partition: &Partition, error: &LogError) -> ErrorCode {
+    if matches!(error, LogError::OffsetOutOfRange { .. }) {
+        return ErrorCode::OffsetOutOfRange;
+    }
+    error!(topic = %partition.topic, partition = partition.index, %error, "cannot read log");
+    ErrorCode::KafkaStorageError
 }
 
 /// Where the epoch that the client fetched last ended here, if that is before its fetch offset.

@@ -114,6 +114,8 @@ impl RequestRules {
                 };
                 slot.fill(Append {
                     log_append_time: treatment.log_append_time,
+                    guard: None,
+                    marker: None,
                     committed: self.acks == ACKS_ALL,
                     partition,
                     batch,

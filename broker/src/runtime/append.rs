@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use moldau_core::ids::Offset;
 use moldau_core::partition::{Ack, BatchSummary, Prepared};
-use moldau_core::producer_state::AppendedBatch;
-use moldau_log::{AppendBatch, LogError};
+use moldau_core::producer_state::{AppendedBatch, CompletedTransaction, Marker, VerificationGuard};
+use moldau_log::{AbortedTransaction, AppendBatch, LogError};
 use moldau_protocol::ErrorCode;
 use moldau_protocol::batch::{BatchHeader, RecordBatch};
 use tokio::sync::oneshot;
@@ -26,6 +26,10 @@ pub(crate) struct Append {
     pub(crate) log_append_time: bool,
     /// Answer when the batches are committed (`acks=all`), not when they are written.
     pub(crate) committed: bool,
+    /// What a client's transactional batch must carry where its partition is verified.
+    pub(crate) guard: Option<VerificationGuard>,
+    /// What the batch says, if it is a marker of the transaction coordinator.
+    pub(crate) marker: Option<Marker>,
     pub(crate) reply: oneshot::Sender<AppendResult>,
 }
 
@@ -160,6 +164,23 @@ fn refuse(appends: impl IntoIterator<Item = Append>, code: ErrorCode) {
     }
 }
 
+/// What the log's index keeps of a transaction that a marker ended: nothing if it was committed.
+pub(super) fn aborted(completed: &CompletedTransaction) -> Option<AbortedTransaction> {
+    (!completed.committed).then_some(AbortedTransaction {
+        producer_id: completed.producer_id.0,
+        first_offset: completed.first_offset.0,
+        last_offset: completed.last_offset.0,
+        last_stable_offset: completed.last_stable_offset.0,
+    })
+}
+
+/// What a batch gets when it is appended.
+struct Place {
+    base_offset: i64,
+    leader_epoch: i32,
+    append_time: Option<i64>,
+}
+
 /// The batches of one write.
 #[derive(Default)]
 struct Write {
@@ -177,15 +198,25 @@ impl Write {
         append: &Append,
         now_ms: i64,
     ) -> Result<(Appended, Offset), ErrorCode> {
-        let summary = BatchSummary::from(append.batch.header());
+        let summary = BatchSummary {
+            guard: append.guard,
+            marker: append.marker,
+            ..BatchSummary::from(append.batch.header())
+        };
         let log_start_offset = state.leader.log_start_offset().0;
         match state.leader.prepare(&summary, now_ms) {
             Ok(Prepared::Append {
                 base_offset,
                 leader_epoch,
+                completed,
             }) => {
                 let append_time = append.log_append_time.then_some(now_ms);
-                self.push(&append.batch, base_offset.0, leader_epoch.0, append_time);
+                let place = Place {
+                    base_offset: base_offset.0,
+                    leader_epoch: leader_epoch.0,
+                    append_time,
+                };
+                self.push(&append.batch, place, completed.as_ref());
                 let log_append_time = append_time.unwrap_or(NO_TIMESTAMP);
                 let appended = Appended {
                     base_offset: base_offset.0,
@@ -227,10 +258,14 @@ impl Write {
     fn push(
         &mut self,
         batch: &RecordBatch,
-        base_offset: i64,
-        leader_epoch: i32,
-        append_time: Option<i64>,
+        place: Place,
+        completed: Option<&CompletedTransaction>,
     ) {
+        let Place {
+            base_offset,
+            leader_epoch,
+            append_time,
+        } = place;
         let mut header = batch.header_bytes();
         BatchHeader::patch_base_offset(&mut header, base_offset);
         BatchHeader::patch_leader_epoch(&mut header, leader_epoch);
@@ -243,7 +278,12 @@ impl Write {
             .push(TailBatch::new(base_offset, last_offset, &header, &payload));
         self.records += u64::try_from(batch.record_count()).unwrap_or(0);
         self.bytes += batch.size_in_bytes() as u64;
-        self.batches.push(AppendBatch { header, payload });
+        let aborted = completed.and_then(aborted);
+        self.batches.push(AppendBatch {
+            header,
+            payload,
+            aborted,
+        });
     }
 
     /// Writes what was staged.

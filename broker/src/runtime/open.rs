@@ -10,12 +10,14 @@ use moldau_core::ids::{LeaderEpoch, Offset};
 use moldau_core::partition::{BatchSummary, Partition as Leader, PartitionStart};
 use moldau_core::producer_state::ProducerStates;
 use moldau_log::{
-    FileStorage, Log, LogConfig, LogDirectory, LogError, LogStart, RecoveryObserver, TopicPartition,
+    AbortedTransaction, FileStorage, Log, LogConfig, LogDirectory, LogError, LogStart,
+    RecoveryObserver, TopicPartition,
 };
-use moldau_protocol::batch::BatchHeader;
+use moldau_protocol::batch::{BatchHeader, RecordBatch};
 use moldau_protocol::records::producer_snapshot::ProducerSnapshot;
 use moldau_protocol::{KString, Uuid};
 
+use super::append::aborted;
 use super::partition::{Partition, Rules, WriterState};
 use super::{lock, now_ms};
 
@@ -220,6 +222,11 @@ impl RecoveryObserver for Producers {
             return;
         }
         self.states.replay(&BatchSummary::from(header), now_ms());
+    }
+
+    fn control_batch(&mut self, batch: &RecordBatch) -> Option<AbortedTransaction> {
+        let completed = self.states.replay(&BatchSummary::from(batch), now_ms());
+        completed.as_ref().and_then(aborted)
     }
 }
 

@@ -240,6 +240,10 @@ impl Partition {
             self.waiters
                 .arrived(std::mem::take(&mut state.unseen_bytes));
         }
+        // How many bytes readers of committed records gain is not counted: they look again.
+        if progress.transaction_decided {
+            self.waiters.wake_all();
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct TailBatch {
 #[derive(Debug)]
 pub(crate) struct TailRead {
     pub(crate) records: Records,
+    /// Where to read on.
+    pub(crate) next_offset: i64,
 }
 
 impl TailBatch {
@@ -83,6 +85,7 @@ impl Tail {
         }
         let first = batches.partition_point(|batch| batch.last_offset < offset);
         let mut records = Records::new();
+        let mut next_offset = offset;
         for batch in batches.range(first..) {
             if batch.last_offset >= up_to {
                 break;
@@ -93,8 +96,12 @@ impl Tail {
             }
             records.push(batch.header.clone());
             records.push(batch.payload.clone());
+            next_offset = batch.last_offset + 1;
         }
-        Some(TailRead { records })
+        Some(TailRead {
+            records,
+            next_offset,
+        })
     }
 
     /// Forgets everything, for example because the log was cut.

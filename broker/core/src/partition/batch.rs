@@ -1,9 +1,10 @@
 //! What the leader needs to know of a record batch: the values of its header.
 
-use moldau_protocol::batch::{BatchHeader, TimestampType};
+use moldau_protocol::batch::{BatchHeader, EndTransactionMarker, RecordBatch, TimestampType};
 use moldau_protocol::compression::Compression;
 
 use crate::ids::{Offset, ProducerEpoch, ProducerId};
+use crate::producer_state::{Marker, VerificationGuard};
 
 /// The header of one record batch; its records stay opaque.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,11 @@ pub struct BatchSummary {
     pub producer_epoch: ProducerEpoch,
     /// Sequence number of the first record; -1 without a producer id.
     pub base_sequence: i32,
+    /// What a control batch says that ends a transaction. Not part of the header.
+    pub marker: Option<Marker>,
+    /// Set on transactional batches of clients where the partition must be known to the
+    /// transaction's coordinator (KIP-890). Not part of the header.
+    pub guard: Option<VerificationGuard>,
 }
 
 impl BatchSummary {
@@ -81,6 +87,23 @@ impl From<&BatchHeader> for BatchSummary {
             producer_id: ProducerId(header.producer_id),
             producer_epoch: ProducerEpoch(header.producer_epoch),
             base_sequence: header.base_sequence,
+            marker: None,
+            guard: None,
+        }
+    }
+}
+
+/// Reads the marker of a control batch as well.
+impl From<&RecordBatch> for BatchSummary {
+    fn from(batch: &RecordBatch) -> Self {
+        let marker = if batch.is_control() {
+            EndTransactionMarker::from_batch(batch).ok().flatten()
+        } else {
+            None
+        };
+        Self {
+            marker: marker.map(Marker::from),
+            ..Self::from(batch.header())
         }
     }
 }

@@ -21,7 +21,9 @@ pub(crate) use self::batch::add_to_sequence;
 pub use self::validate::{ProduceRules, RecordCheck, RecordRejection, Treatment, validate_batch};
 use crate::config::FlushMode;
 use crate::ids::{LeaderEpoch, Offset, Token};
-use crate::producer_state::{AppendedBatch, ProducerError, ProducerStates, SequenceCheck, Undo};
+use crate::producer_state::{
+    AppendedBatch, CompletedTransaction, ProducerError, ProducerStates, SequenceCheck, Undo,
+};
 use crate::rejection::Rejection;
 
 /// The state of one partition on its leader.
@@ -75,6 +77,8 @@ pub enum Prepared {
         base_offset: Offset,
         /// The leader epoch of the batch.
         leader_epoch: LeaderEpoch,
+        /// The transaction that the batch ends, if it is a marker and there is one.
+        completed: Option<CompletedTransaction>,
     },
     /// Already in the log: answered as it was the first time, once that batch is committed. If the
     /// round in which both came fails to be written, both fail.
@@ -87,6 +91,8 @@ pub enum Prepared {
 pub struct Progress {
     /// Whether consumers can read more than before.
     pub high_watermark_moved: bool,
+    /// Whether readers of committed records see the end of a transaction.
+    pub transaction_decided: bool,
     /// Who need not wait any longer, ordered by offset.
     pub released: Vec<Token>,
 }
@@ -114,7 +120,8 @@ pub enum NextSync {
 impl Partition {
     /// Takes the lead of a partition with a single replica, whose whole log is on disk.
     #[must_use]
-    pub fn open(start: PartitionStart) -> Self {
+    pub fn open(mut start: PartitionStart) -> Self {
+        start.producers.committed_below(start.log_end_offset);
         Self {
             leader_epoch: start.leader_epoch,
             flush: start.flush,
@@ -147,11 +154,13 @@ impl Partition {
             base_offset,
             ..*batch
         };
-        self.prepared.extend(self.producers.record(&batch, now_ms));
+        let recorded = self.producers.record(&batch, now_ms);
+        self.prepared.extend(recorded.undo);
         self.next_offset = batch.end_offset();
         Ok(Prepared::Append {
             base_offset,
             leader_epoch: self.leader_epoch,
+            completed: recorded.completed,
         })
     }
 
@@ -246,7 +255,7 @@ impl Partition {
     pub fn last_stable_offset(&self) -> Offset {
         let unstable = self.producers.first_unstable_offset();
         unstable.map_or(self.high_watermark, |offset| {
-            offset.min(self.high_watermark)
+            offset.max(self.log_start_offset).min(self.high_watermark)
         })
     }
 
@@ -279,9 +288,13 @@ impl Partition {
             FlushMode::Os | FlushMode::Interval { .. } => self.log_end_offset,
         };
         let high_watermark_moved = safe > self.high_watermark;
+        let stable = self.last_stable_offset();
+        let held_back = stable < self.high_watermark;
         if high_watermark_moved {
             self.high_watermark = safe;
+            self.producers.committed_below(safe);
         }
+        let transaction_decided = held_back && self.last_stable_offset() > stable;
         let still_waiting = self.waiting.split_off(&(self.high_watermark + 1));
         let released = std::mem::replace(&mut self.waiting, still_waiting)
             .into_values()
@@ -292,6 +305,7 @@ impl Partition {
         );
         Progress {
             high_watermark_moved,
+            transaction_decided,
             released,
         }
     }

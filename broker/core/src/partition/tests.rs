@@ -1,7 +1,8 @@
 //! The rules of the leader's offsets as sentences.
 
-use super::fixture::{batch, idempotent};
+use super::fixture::{batch, idempotent, marker, transactional};
 use super::*;
+use crate::ids::ProducerId;
 
 fn partition(flush: FlushMode) -> Partition {
     Partition::open(PartitionStart {
@@ -25,11 +26,13 @@ fn batches_get_dense_offsets_and_the_leader_epoch() {
     let expected = Prepared::Append {
         base_offset: Offset(10),
         leader_epoch,
+        completed: None,
     };
     assert_eq!(partition.prepare(&batch(3), 0), Ok(expected));
     let expected = Prepared::Append {
         base_offset: Offset(13),
         leader_epoch,
+        completed: None,
     };
     assert_eq!(partition.prepare(&batch(1), 0), Ok(expected));
     assert_eq!(
@@ -56,6 +59,7 @@ fn a_single_replica_commits_what_is_on_disk() {
     assert_eq!(
         progress,
         Progress {
+            transaction_decided: false,
             high_watermark_moved: true,
             released: vec![Token(1)]
         }
@@ -120,7 +124,8 @@ fn a_failed_write_gives_its_offsets_and_sequence_numbers_out_again() {
         again,
         Ok(Prepared::Append {
             base_offset: Offset(12),
-            leader_epoch: LeaderEpoch(4)
+            leader_epoch: LeaderEpoch(4),
+            completed: None,
         })
     );
 }
@@ -167,29 +172,66 @@ fn the_log_start_moves_forward_up_to_the_high_watermark() {
 #[test]
 fn the_last_stable_offset_stays_below_an_open_transaction() {
     let mut partition = partition(FlushMode::Os);
-    partition
-        .prepare(
-            &BatchSummary {
-                transactional: true,
-                ..idempotent(1, 0, 2)
-            },
-            0,
-        )
-        .unwrap();
+    partition.prepare(&transactional(1, 0, 2), 0).unwrap();
     let _ = append(&mut partition, 3, 0);
     assert_eq!(
         (partition.last_stable_offset(), partition.high_watermark()),
         (Offset(10), Offset(15))
     );
-    let marker = BatchSummary {
-        transactional: true,
-        control: true,
-        base_sequence: -1,
-        ..idempotent(1, 0, 1)
-    };
-    partition.prepare(&marker, 0).unwrap();
-    let _ = partition.written(0);
+    partition.prepare(&marker(1, 0, true), 0).unwrap();
+    let progress = partition.written(0);
+    assert!(progress.transaction_decided);
     assert_eq!(partition.last_stable_offset(), Offset(16));
+}
+
+#[test]
+fn the_last_stable_offset_waits_until_the_marker_is_committed() {
+    let mut partition = partition(FlushMode::Commit);
+    partition.prepare(&transactional(1, 0, 2), 0).unwrap();
+    let _ = partition.written(0);
+    let _ = partition.synced(Offset(12), 0);
+    partition.prepare(&marker(1, 0, false), 0).unwrap();
+    let progress = partition.written(0);
+    assert!(!progress.transaction_decided);
+    assert_eq!(partition.last_stable_offset(), Offset(10));
+    let progress = partition.synced(Offset(13), 0);
+    assert!(progress.transaction_decided);
+    assert_eq!(partition.last_stable_offset(), Offset(13));
+}
+
+#[test]
+fn a_marker_that_is_not_written_leaves_the_transaction_open() {
+    let mut partition = partition(FlushMode::Os);
+    partition.prepare(&transactional(1, 0, 2), 0).unwrap();
+    let _ = partition.written(0);
+    partition.prepare(&marker(1, 0, false), 0).unwrap();
+    partition.write_failed();
+    let _ = append(&mut partition, 1, 0);
+    assert_eq!(partition.last_stable_offset(), Offset(10));
+}
+
+#[test]
+fn an_aborted_transaction_names_the_next_offset_that_is_undecided() {
+    let mut partition = partition(FlushMode::Os);
+    partition.prepare(&transactional(1, 0, 2), 0).unwrap();
+    partition.prepare(&transactional(2, 0, 1), 0).unwrap();
+    let aborted = |producer_id, first, last, stable| CompletedTransaction {
+        producer_id: ProducerId(producer_id),
+        first_offset: Offset(first),
+        last_offset: Offset(last),
+        committed: false,
+        last_stable_offset: Offset(stable),
+    };
+    let completed = |prepared| match prepared {
+        Ok(Prepared::Append { completed, .. }) => completed,
+        _ => None,
+    };
+    let first = completed(partition.prepare(&marker(1, 0, false), 0));
+    assert_eq!(first, Some(aborted(1, 10, 13, 12)));
+    let second = completed(partition.prepare(&marker(2, 0, false), 0));
+    assert_eq!(second, Some(aborted(2, 12, 14, 15)));
+    let empty = completed(partition.prepare(&marker(3, 0, false), 0));
+    assert_eq!(empty, None, "a transaction without records here");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a partition remembers of one producer.
 
-use super::NO_SEQUENCE;
+use super::{NO_SEQUENCE, ProducerError, VerificationGuard};
 use crate::ids::{Offset, ProducerEpoch};
 use crate::partition::{BatchSummary, add_to_sequence};
 
@@ -20,6 +20,8 @@ pub(super) struct ProducerEntry {
     pub(super) coordinator_epoch: i32,
     /// First offset of the open transaction.
     pub(super) transaction_start: Option<Offset>,
+    /// How many markers came since the partition was opened; see [`VerificationGuard`].
+    pub(super) markers: u32,
 }
 
 /// The sequence numbers and offsets of one batch.
@@ -95,6 +97,53 @@ impl ProducerEntry {
             last_timestamp: -1,
             coordinator_epoch: -1,
             transaction_start: None,
+            markers: 0,
+        }
+    }
+
+    /// Whether a marker comes from the coordinator and the instance of the producer that have the
+    /// say. With transaction version 2 its epoch is above that of the records it ends; one with the
+    /// same epoch is a repetition if it came already, and ends nothing.
+    pub(super) fn check_marker(&self, batch: &BatchSummary) -> Result<(), ProducerError> {
+        let (epoch, latest) = (batch.producer_epoch, self.epoch);
+        let bumped = batch
+            .marker
+            .is_some_and(|marker| marker.transaction_version >= FIRST_WITH_EPOCH_BUMP);
+        let producer_id = batch.producer_id;
+        if epoch < latest || (bumped && epoch == latest && self.is_in_transaction()) {
+            return Err(ProducerError::StaleEpoch {
+                producer_id,
+                epoch,
+                latest,
+            });
+        }
+        match batch.marker {
+            Some(marker) if marker.coordinator_epoch < self.coordinator_epoch => {
+                Err(ProducerError::StaleCoordinator {
+                    producer_id,
+                    epoch: marker.coordinator_epoch,
+                    latest: self.coordinator_epoch,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a batch of records may go on with, or begin, a transaction.
+    pub(super) fn check_transaction(&self, batch: &BatchSummary) -> Result<(), ProducerError> {
+        let producer_id = batch.producer_id;
+        if self.is_in_transaction() {
+            return if batch.transactional {
+                Ok(())
+            } else {
+                Err(ProducerError::NotTransactional { producer_id })
+            };
+        }
+        match batch.guard {
+            Some(guard) if guard != VerificationGuard(self.markers) => {
+                Err(ProducerError::NotVerified { producer_id })
+            }
+            _ => Ok(()),
         }
     }
 
@@ -106,7 +155,11 @@ impl ProducerEntry {
         self.last_seen_ms = now_ms;
         self.last_timestamp = batch.max_timestamp;
         if batch.control {
-            self.transaction_start = None;
+            if let Some(marker) = batch.marker {
+                self.transaction_start = None;
+                self.coordinator_epoch = marker.coordinator_epoch;
+                self.markers = self.markers.wrapping_add(1);
+            }
             return;
         }
         if batch.transactional {
@@ -159,6 +212,9 @@ impl KeptBatch {
         add_to_sequence(self.last_sequence, self.offset_delta.wrapping_neg())
     }
 }
+
+/// The first transaction version in which every end of a transaction bumps the epoch.
+const FIRST_WITH_EPOCH_BUMP: i16 = 2;
 
 /// As many batches as a producer may have in flight with idempotence.
 const BATCHES_KEPT: usize = 5;

@@ -75,6 +75,7 @@ fn producer_entry(entry: &SnapshotEntry, now_ms: i64) -> ProducerEntry {
         coordinator_epoch: entry.coordinator_epoch,
         transaction_start: (entry.current_txn_first_offset >= 0)
             .then_some(Offset(entry.current_txn_first_offset)),
+        markers: 0,
     }
 }
 

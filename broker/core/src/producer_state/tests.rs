@@ -1,7 +1,7 @@
 //! The rules of idempotent producers as sentences.
 
 use super::*;
-use crate::partition::fixture::{batch, idempotent};
+use crate::partition::fixture::{batch, idempotent, marker, transactional};
 
 /// Producer 7 with these batches of (base sequence, records), from offset 100 on.
 fn after(batches: &[(i32, i32)]) -> ProducerStates {
@@ -178,17 +178,127 @@ fn a_snapshot_keeps_the_last_batch_of_each_producer() {
 fn undo_brings_back_what_was_before() {
     let mut states = after(&[(0, 3)]);
     let before = states.clone();
-    let first = states
-        .record(
-            &BatchSummary {
-                transactional: true,
-                ..idempotent(7, 3, 1)
-            },
-            9,
-        )
-        .unwrap();
-    let second = states.record(&idempotent(8, 0, 1), 9).unwrap();
+    let first = states.record(&transactional(7, 3, 1), 9).undo.unwrap();
+    let second = states.record(&idempotent(8, 0, 1), 9).undo.unwrap();
+    let third = states.record(&marker(7, 0, true), 9).undo.unwrap();
+    states.undo(third);
     states.undo(second);
     states.undo(first);
     assert_eq!(states, before);
+}
+
+#[test]
+fn trap_11_an_older_coordinator_or_instance_writes_no_marker() {
+    let mut states = ProducerStates::default();
+    states.replay(&transactional(7, 0, 1), 0);
+    let by = |coordinator_epoch, producer_epoch, transaction_version| BatchSummary {
+        marker: Some(Marker {
+            committed: true,
+            coordinator_epoch,
+            transaction_version,
+        }),
+        ..marker(7, producer_epoch, true)
+    };
+    states.replay(&by(5, 1, 0), 0);
+    let code = |batch: &BatchSummary| states.check(batch).map_err(|error| error.code());
+    assert_eq!(
+        code(&by(4, 1, 0)),
+        Err(ErrorCode::TransactionCoordinatorFenced)
+    );
+    assert_eq!(code(&by(5, 0, 0)), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(code(&by(5, 1, 0)), Ok(SequenceCheck::InOrder));
+}
+
+#[test]
+fn trap_11_with_transaction_version_2_a_late_marker_does_not_end_the_next_transaction() {
+    let mut states = ProducerStates::default();
+    states.replay(&transactional(7, 0, 1), 0);
+    let bumped = BatchSummary {
+        marker: Some(Marker {
+            committed: false,
+            coordinator_epoch: 0,
+            transaction_version: 2,
+        }),
+        ..marker(7, 1, false)
+    };
+    assert_eq!(states.check(&bumped), Ok(SequenceCheck::InOrder));
+    states.replay(&bumped, 0);
+    assert_eq!(
+        states.check(&bumped),
+        Ok(SequenceCheck::InOrder),
+        "repeated"
+    );
+    states.replay(
+        &BatchSummary {
+            producer_epoch: ProducerEpoch(1),
+            ..transactional(7, 0, 1)
+        },
+        0,
+    );
+    let refused = states.check(&bumped).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidProducerEpoch);
+}
+
+#[test]
+fn trap_11_a_late_batch_opens_no_transaction_after_the_marker() {
+    let mut states = ProducerStates::default();
+    let (guard, open) = states.verification_guard(ProducerId(7), ProducerEpoch(0));
+    assert!(!open);
+    let guarded = |sequence, guard| BatchSummary {
+        guard: Some(guard),
+        ..transactional(7, sequence, 1)
+    };
+    assert_eq!(states.check(&guarded(0, guard)), Ok(SequenceCheck::InOrder));
+    states.replay(&guarded(0, guard), 0);
+    assert!(states.verification_guard(ProducerId(7), ProducerEpoch(0)).1);
+    states.replay(&marker(7, 0, false), 0);
+    let refused = states.check(&guarded(1, guard)).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidTxnState);
+    let (fresh, _) = states.verification_guard(ProducerId(7), ProducerEpoch(0));
+    assert_eq!(states.check(&guarded(1, fresh)), Ok(SequenceCheck::InOrder));
+}
+
+#[test]
+fn a_plain_batch_is_refused_while_its_producer_has_a_transaction() {
+    let mut states = ProducerStates::default();
+    states.replay(&transactional(7, 0, 1), 0);
+    let refused = states.check(&idempotent(7, 1, 1)).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidTxnState);
+}
+
+#[test]
+fn sequence_numbers_go_on_over_the_end_of_a_transaction_and_start_over_with_the_epoch() {
+    let mut states = ProducerStates::default();
+    states.replay(&transactional(7, 0, 3), 0);
+    states.replay(&marker(7, 0, true), 0);
+    assert_eq!(
+        states.check(&transactional(7, 3, 1)),
+        Ok(SequenceCheck::InOrder)
+    );
+    states.replay(&marker(7, 1, true), 0);
+    let next = |sequence| BatchSummary {
+        producer_epoch: ProducerEpoch(1),
+        ..transactional(7, sequence, 1)
+    };
+    assert_eq!(states.check(&next(0)), Ok(SequenceCheck::InOrder));
+    assert_eq!(states.check(&next(3)), out_of_order(3, -1));
+    let zombie = states.check(&transactional(7, 3, 1)).unwrap_err();
+    assert_eq!(zombie.code(), ErrorCode::InvalidProducerEpoch);
+}
+
+#[test]
+fn a_snapshot_keeps_open_transactions_and_coordinator_epochs() {
+    let mut states = ProducerStates::default();
+    states.replay(
+        &BatchSummary {
+            base_offset: Offset(42),
+            ..transactional(7, 0, 3)
+        },
+        0,
+    );
+    let snapshot = states.to_snapshot();
+    assert_eq!(snapshot.producer_entries[0].current_txn_first_offset, 42);
+    let restored = ProducerStates::from_snapshot(&snapshot, 0);
+    assert_eq!(restored.first_unstable_offset(), Some(Offset(42)));
+    assert_eq!(restored.active().count(), 1);
 }

@@ -11,16 +11,19 @@
 //! ```
 //!
 //! All integers are big-endian. The indexes of the active segment live in memory and are written
-//! when it is sealed or the log closed; both files count as valid once they were synced, before the
+//! when it is sealed or the log closed; the files count as valid once they were synced, before the
 //! recovery point passes the segment. After a crash those of later segments are built anew.
 
 mod file;
+mod transactions;
 mod words;
 
 use crate::error::LogError;
 use crate::storage::{Storage, StorageFile};
 
 pub(crate) use file::IndexFile;
+pub use transactions::AbortedTransaction;
+pub(crate) use transactions::{TRANSACTION_ENTRY_SIZE, TransactionIndex};
 use words::Words;
 
 /// Where a batch lies.
@@ -57,7 +60,7 @@ pub(crate) struct TimeIndex<S: Storage> {
 
 #[derive(Debug)]
 enum Entries<S: Storage> {
-    /// Of the active segment: one word an offset entry, two a time entry.
+    /// Of the active segment: one word an offset entry, two a time entry, four an aborted transaction.
     Memory(Box<Words>),
     /// Of a sealed segment.
     File(IndexFile<S>),

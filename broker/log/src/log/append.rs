@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::Log;
 use crate::error::{LogError, is_disk_full};
-use crate::index::{OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE};
+use crate::index::{AbortedTransaction, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE};
 use crate::leader_epochs::EpochEntry;
 use crate::storage::{Storage, StorageFile, write_all_vectored};
 
@@ -29,6 +29,8 @@ pub struct AppendBatch {
     pub header: [u8; BATCH_HEADER_SIZE],
     /// The bytes that follow.
     pub payload: Bytes,
+    /// The transaction that the batch ends, if it is an abort marker and there is one.
+    pub aborted: Option<AbortedTransaction>,
 }
 
 /// Where batches were appended.
@@ -52,6 +54,7 @@ impl AppendBatch {
         Self {
             header: batch.header_bytes(),
             payload: batch.payload(),
+            aborted: None,
         }
     }
 }
@@ -208,7 +211,7 @@ impl<S: Storage> Log<S> {
             return Err(self.roll_back_write(error));
         }
         let before = self.active.size;
-        for header in headers {
+        for (header, batch) in headers.iter().zip(batches) {
             self.note_epoch(EpochEntry {
                 epoch: header.partition_leader_epoch,
                 start_offset: header.base_offset,
@@ -216,6 +219,9 @@ impl<S: Storage> Log<S> {
             self.active.indexer.note(&segment, header, self.active.size);
             self.active.size += header.size_in_bytes() as u64;
             self.log_end_offset = header.next_offset();
+            if let Some(aborted) = &batch.aborted {
+                segment.transaction_index.push(aborted);
+            }
         }
         Ok(self.active.size - before)
     }

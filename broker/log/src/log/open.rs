@@ -15,7 +15,9 @@ use super::{Log, RecoveryReport, Shared, segment_path};
 use crate::checkpoint;
 use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
+use crate::index::AbortedTransaction;
 use crate::leader_epochs::{EpochEntry, LeaderEpochs};
+use crate::names::{FileKind, file_name};
 use crate::partition_metadata;
 use crate::producer_snapshot;
 use crate::segment::{Segment, SyncedFiles};
@@ -60,9 +62,11 @@ pub trait RecoveryObserver {
         let _ = header;
     }
 
-    /// A control batch after the snapshot, in order with the others.
-    fn control_batch(&mut self, batch: &RecordBatch) {
+    /// A control batch after the snapshot, in order with the others. Returns the transaction that it
+    /// aborts, if there is one: the log may need it for its index.
+    fn control_batch(&mut self, batch: &RecordBatch) -> Option<AbortedTransaction> {
         let _ = batch;
+        None
     }
 }
 
@@ -99,6 +103,7 @@ impl<S: Storage> Log<S> {
         let recovery = Recovery::new(&storage, &directory, (&config, start), &files, &mut report);
         let loaded = recovery.load()?;
         unsynced.extend(loaded.unsynced.iter().cloned());
+        let aborted_unknown_from = loaded.aborted_unknown_from;
         let mut log = Self::assemble(storage, directory, config, (topic_id, start), loaded)?;
         if log.log_end_offset < start.log_start_offset {
             let (end, offset) = (log.log_end_offset, start.log_start_offset);
@@ -107,7 +112,7 @@ impl<S: Storage> Log<S> {
         }
         let is_clean = start.clean_shutdown && !is_new;
         log.settle(unsynced, is_clean)?;
-        log.replay(observer, &mut report)?;
+        log.replay(observer, &mut report, aborted_unknown_from)?;
         if report.scanned_bytes > 0 {
             debug!(log = %log.directory.display(), log_end_offset = log.log_end_offset,
                 scanned_bytes = report.scanned_bytes, "recovered log");
@@ -217,17 +222,26 @@ impl<S: Storage> Log<S> {
     }
 
     /// Tells the observer of the producers: the newest snapshot and the batches after it.
+    ///
+    /// Where aborted transactions must be found anew, the snapshot is one before those segments.
     fn replay(
         &self,
         observer: &mut dyn RecoveryObserver,
         report: &mut RecoveryReport,
+        aborted_unknown_from: Option<i64>,
     ) -> Result<(), LogError> {
         let (storage, directory) = (&self.storage, &self.directory);
         producer_snapshot::remove_where(storage, directory, |offset| offset > self.log_end_offset)?;
-        let mut from = self.log_start_offset;
+        let first_offset = self.segments[0].base_offset;
+        let mut from = match aborted_unknown_from {
+            Some(_) => first_offset,
+            None => self.log_start_offset,
+        };
+        let usable = aborted_unknown_from.unwrap_or(i64::MAX);
         for offset in producer_snapshot::list(storage, directory)?
             .into_iter()
             .rev()
+            .filter(|offset| *offset <= usable)
         {
             match producer_snapshot::read(storage, directory, offset) {
                 Ok(snapshot) => {
@@ -243,7 +257,8 @@ impl<S: Storage> Log<S> {
                 Err(error) => return Err(error),
             }
         }
-        self.replay_batches(from, observer, report)
+        let rebuild_from = aborted_unknown_from.unwrap_or(i64::MAX);
+        self.replay_batches(from, observer, report, rebuild_from)
     }
 
     fn replay_batches(
@@ -251,6 +266,7 @@ impl<S: Storage> Log<S> {
         from: i64,
         observer: &mut dyn RecoveryObserver,
         report: &mut RecoveryReport,
+        rebuild_from: i64,
     ) -> Result<(), LogError> {
         let snapshot = self.snapshot();
         if from >= self.log_end_offset {
@@ -275,13 +291,38 @@ impl<S: Storage> Log<S> {
                     let control = control.map_err(|error| {
                         LogError::corrupt(path, batch.position, error.to_string())
                     })?;
-                    observer.control_batch(&control);
+                    let aborted = observer.control_batch(&control);
+                    if let Some(aborted) = aborted.filter(|_| segment.base_offset >= rebuild_from) {
+                        segment.transaction_index.push(&aborted);
+                    }
                 } else {
                     observer.batch(&batch.header);
                 }
             }
+            if segment.base_offset >= rebuild_from && index + 1 < snapshot.segments.len() {
+                self.write_aborted(segment)?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes the aborted transactions of a sealed segment that were found anew. Waits for the disk,
+    /// as the recovery point is behind the segment from now on.
+    fn write_aborted(&self, segment: &Segment<S>) -> Result<(), LogError> {
+        if segment.transaction_index.len() == 0 {
+            return Ok(());
+        }
+        let name = file_name(segment.base_offset, FileKind::TransactionIndex);
+        let path = self.directory.join(name);
+        let file = self.storage.create(&path).context("create", &path)?;
+        segment
+            .transaction_index
+            .write_to(&file)
+            .and_then(|_| file.sync())
+            .context("write", &path)?;
+        self.storage
+            .sync_directory(&self.directory)
+            .context("sync directory", &self.directory)
     }
 }
 

@@ -16,7 +16,7 @@ use super::open::{LogStart, OnCorruption};
 use super::{Active, segment_path};
 use crate::config::LogConfig;
 use crate::error::{IoContext, LogError};
-use crate::index::{IndexFile, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE};
+use crate::index::{IndexFile, OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE, TRANSACTION_ENTRY_SIZE};
 use crate::leader_epochs::EpochEntry;
 use crate::names::{FileKind, file_name};
 use crate::segment::{BatchWalk, Indexer, LazyFile, Segment, SyncedFiles};
@@ -63,6 +63,8 @@ pub(super) struct Loaded<S: Storage> {
     pub(super) epochs: Vec<EpochEntry>,
     /// Files that were written anew.
     pub(super) unsynced: SyncedFiles<S::File>,
+    /// Segments from this base offset on need their aborted transactions found anew.
+    pub(super) aborted_unknown_from: Option<i64>,
 }
 
 /// Loads the segments of one log.
@@ -76,6 +78,9 @@ pub(super) struct Recovery<'a, S: Storage> {
     sealed: Vec<Arc<Segment<S>>>,
     epochs: Vec<EpochEntry>,
     unsynced: SyncedFiles<S::File>,
+    aborted_unknown_from: Option<i64>,
+    /// A scanned segment has control batches.
+    has_markers: bool,
 }
 
 /// A segment after its scan.
@@ -96,7 +101,7 @@ impl<'a, S: Storage> Recovery<'a, S> {
         files: &'a LiveFiles,
         report: &'a mut RecoveryReport,
     ) -> Self {
-        let (sealed, epochs, unsynced) = <_>::default();
+        let (sealed, epochs, unsynced, aborted_unknown_from) = <_>::default();
         Self {
             storage,
             directory,
@@ -107,6 +112,8 @@ impl<'a, S: Storage> Recovery<'a, S> {
             sealed,
             epochs,
             unsynced,
+            aborted_unknown_from,
+            has_markers: false,
         }
     }
 
@@ -157,6 +164,7 @@ impl<'a, S: Storage> Recovery<'a, S> {
             log_end_offset: last.end_offset,
             epochs: self.epochs,
             unsynced: self.unsynced,
+            aborted_unknown_from: self.aborted_unknown_from.filter(|_| self.has_markers),
         }
     }
 
@@ -190,6 +198,7 @@ impl<'a, S: Storage> Recovery<'a, S> {
         let size = self.files.logs[&base_offset];
         self.report.scanned_segments += 1;
         self.report.scanned_bytes += size;
+        self.forget_aborted(base_offset)?;
         let segment = Segment::active(base_offset, self.lazy_file(base_offset));
         let indexer = Indexer::new(self.config.index_interval_bytes);
         let mut scan = Scan {
@@ -217,6 +226,7 @@ impl<'a, S: Storage> Recovery<'a, S> {
                     return Ok(scan);
                 }
                 Ok(Some(batch)) => {
+                    self.has_markers |= batch.header.is_control();
                     scan.indexer
                         .note(&scan.segment, &batch.header, batch.position);
                     scan.valid_size = batch.end();
@@ -307,11 +317,17 @@ impl<'a, S: Storage> Recovery<'a, S> {
     /// A sealed segment as its files describe it.
     fn load_sealed(&mut self, base_offset: i64) -> Result<(), LogError> {
         let size = self.files.logs[&base_offset];
+        if self.aborted_unknown_from.is_some() || self.is_aborted_damaged(base_offset) {
+            self.forget_aborted(base_offset)?;
+            self.has_markers = true;
+        }
         if let Some(sealed) = self.with_index_files(base_offset, size) {
             self.sealed.push(Arc::new(sealed));
             return Ok(());
         }
         self.report.rebuilt_indexes += 1;
+        self.forget_aborted(base_offset)?;
+        self.has_markers = true;
         let segment = Segment::active(base_offset, self.lazy_file(base_offset));
         info!(file = %segment.file.path().display(), "building missing indexes anew");
         let mut activated = segment.activate_by_walk(size, self.config.index_interval_bytes)?;
@@ -325,7 +341,15 @@ impl<'a, S: Storage> Recovery<'a, S> {
     /// The last segment after a clean shutdown, or if that is not true, after a scan.
     fn load_active(&mut self, base_offset: i64) -> Result<Scan<S>, LogError> {
         let size = self.files.logs[&base_offset];
+        if self.aborted_unknown_from.is_some() || self.is_aborted_damaged(base_offset) {
+            self.forget_aborted(base_offset)?;
+            self.has_markers = true;
+        }
         let found = self.with_index_files(base_offset, size);
+        if found.is_none() && size > 0 {
+            self.forget_aborted(base_offset)?;
+            self.has_markers = true;
+        }
         let segment =
             found.unwrap_or_else(|| Segment::active(base_offset, self.lazy_file(base_offset)));
         match segment.activate(size, i64::MAX, self.config.index_interval_bytes) {
@@ -346,6 +370,33 @@ impl<'a, S: Storage> Recovery<'a, S> {
         }
     }
 
+    /// Removes what is on disk of a segment's aborted transactions: they are found anew, together
+    /// with those of all segments behind.
+    fn forget_aborted(&mut self, base_offset: i64) -> Result<(), LogError> {
+        let from = self.aborted_unknown_from.unwrap_or(base_offset);
+        self.aborted_unknown_from = Some(from.min(base_offset));
+        let kind = FileKind::TransactionIndex;
+        if self.files.indexes.contains_key(&(base_offset, kind)) {
+            let path = self.directory.join(file_name(base_offset, kind));
+            match self.storage.remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).context("remove", &path);
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a segment's file of aborted transactions has a size that none can have.
+    fn is_aborted_damaged(&self, base_offset: i64) -> bool {
+        let size = self
+            .files
+            .indexes
+            .get(&(base_offset, FileKind::TransactionIndex));
+        size.is_some_and(|size| size % TRANSACTION_ENTRY_SIZE as u64 != 0)
+    }
+
     /// `None` if an index file is missing or has an impossible size.
     fn with_index_files(&self, base_offset: i64, size: u64) -> Option<Segment<S>> {
         let open = |kind, entry_size: usize| {
@@ -356,11 +407,16 @@ impl<'a, S: Storage> Recovery<'a, S> {
         };
         let offset_index = open(FileKind::OffsetIndex, OFFSET_ENTRY_SIZE)?;
         let time_index = open(FileKind::TimeIndex, TIME_ENTRY_SIZE)?;
+        let aborted = match self.aborted_unknown_from {
+            Some(_) => None,
+            None => open(FileKind::TransactionIndex, TRANSACTION_ENTRY_SIZE),
+        };
         Some(Segment::sealed(
             base_offset,
             self.lazy_file(base_offset),
             size,
             [offset_index, time_index],
+            aborted,
         ))
     }
 

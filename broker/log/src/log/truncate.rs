@@ -90,6 +90,7 @@ impl<S: Storage> Log<S> {
         file.set_size(size).context("cut", path)?;
         file.sync().context("sync", path)?;
         let activated = segment.activate(size, end_offset, self.config.index_interval_bytes)?;
+        self.remove_aborted(segment.base_offset)?;
         let last = self.segments.len() - 1;
         self.segments[last] = Arc::new(activated.segment);
         self.active = Active {
@@ -99,6 +100,19 @@ impl<S: Storage> Log<S> {
         self.end_at(end_offset)?;
         shared.sync.truncate(end_offset, &locked);
         Ok(())
+    }
+
+    /// Removes the file of a segment that is active again: its aborted transactions are in memory,
+    /// and a file with too many of them must not outlive that.
+    fn remove_aborted(&self, base_offset: i64) -> Result<(), LogError> {
+        let name = file_name(base_offset, FileKind::TransactionIndex);
+        let path = self.directory.join(name);
+        match self.storage.remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("remove", &path)
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn reset(&mut self, offset: i64) -> Result<(), LogError> {

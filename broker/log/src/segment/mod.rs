@@ -1,4 +1,4 @@
-//! A segment: a run of the log in one file, with its two indexes.
+//! A segment: a run of the log in one file, with its indexes.
 
 mod indexer;
 mod lazy_file;
@@ -14,11 +14,11 @@ pub(crate) use lazy_file::LazyFile;
 pub(crate) use walk::{BatchAt, BatchWalk, read_exactly};
 
 use crate::error::{IoContext, LogError};
-use crate::index::{IndexFile, OffsetIndex, TimeEntry, TimeIndex};
+use crate::index::{IndexFile, OffsetIndex, TimeEntry, TimeIndex, TransactionIndex};
 use crate::names::{FileKind, file_name};
 use crate::storage::{Storage, StorageFile};
 
-/// A run of the log in one file, with its two indexes.
+/// A run of the log in one file, with its indexes.
 ///
 /// The last segment of a log is active: its file grows, its indexes are in memory, and how much
 /// of it counts is said by the snapshot that a reader holds. All others are sealed.
@@ -29,6 +29,7 @@ pub(crate) struct Segment<S: Storage> {
     pub(crate) file: LazyFile<S>,
     pub(crate) offset_index: OffsetIndex<S>,
     pub(crate) time_index: TimeIndex<S>,
+    pub(crate) transaction_index: TransactionIndex<S>,
     /// In bytes; zero for the active segment.
     pub(crate) sealed_size: u64,
     /// Largest timestamp of a sealed segment, once it was looked up.
@@ -55,17 +56,19 @@ impl<S: Storage> Segment<S> {
             file,
             offset_index: OffsetIndex::in_memory(base_offset),
             time_index: TimeIndex::in_memory(base_offset),
+            transaction_index: TransactionIndex::in_memory(),
             sealed_size: 0,
             max_timestamp: OnceLock::new(),
         }
     }
 
-    /// A segment with complete index files of these sizes.
+    /// A segment with complete index files; without one for aborted transactions there are none.
     pub(crate) fn sealed(
         base_offset: i64,
         file: LazyFile<S>,
         size: u64,
         indexes: [IndexFile<S>; 2],
+        aborted: Option<IndexFile<S>>,
     ) -> Self {
         let [offset_index, time_index] = indexes;
         Self {
@@ -73,6 +76,8 @@ impl<S: Storage> Segment<S> {
             file,
             offset_index: OffsetIndex::in_file(base_offset, offset_index),
             time_index: TimeIndex::in_file(base_offset, time_index),
+            transaction_index: aborted
+                .map_or_else(TransactionIndex::in_memory, TransactionIndex::in_file),
             sealed_size: size,
             max_timestamp: OnceLock::new(),
         }
@@ -87,7 +92,7 @@ impl<S: Storage> Segment<S> {
         size: u64,
     ) -> Result<(Self, SyncedFiles<S::File>), LogError> {
         let directory = self.file.path().parent().unwrap_or(Path::new(""));
-        let mut synced = Vec::with_capacity(2);
+        let mut synced = Vec::with_capacity(3);
         let mut write = |kind, write_to: &dyn Fn(&S::File) -> std::io::Result<usize>| {
             let path = directory.join(file_name(self.base_offset, kind));
             let file = storage.create(&path).context("create", &path)?;
@@ -99,11 +104,19 @@ impl<S: Storage> Segment<S> {
             self.offset_index.write_to(file)
         })?;
         let time_index = write(FileKind::TimeIndex, &|file| self.time_index.write_to(file))?;
+        let aborted = if self.transaction_index.len() > 0 {
+            Some(write(FileKind::TransactionIndex, &|file| {
+                self.transaction_index.write_to(file)
+            })?)
+        } else {
+            None
+        };
         let sealed = Self::sealed(
             self.base_offset,
             self.file.duplicate(),
             size,
             [offset_index, time_index],
+            aborted,
         );
         Ok((sealed, synced))
     }
@@ -116,13 +129,19 @@ impl<S: Storage> Segment<S> {
         end_offset: i64,
         index_interval_bytes: u32,
     ) -> Result<Activated<S>, LogError> {
-        match self.activate_from_indexes(size, end_offset, index_interval_bytes) {
-            Ok(activated) => Ok(activated),
+        let activated = match self.activate_from_indexes(size, end_offset, index_interval_bytes) {
+            Ok(activated) => activated,
             Err(error) => {
                 warn!(file = %self.file.path().display(), %error, "index is unusable, building it anew");
-                self.activate_by_walk(size, index_interval_bytes)
+                self.activate_by_walk(size, index_interval_bytes)?
+            }
+        };
+        for aborted in self.transaction_index.from(i64::MIN)? {
+            if aborted.last_offset < activated.end_offset.min(end_offset) {
+                activated.segment.transaction_index.push(&aborted);
             }
         }
+        Ok(activated)
     }
 
     /// The same, with indexes built anew from the headers of all batches.

@@ -22,4 +22,5 @@ mod retention;
 mod simulation;
 mod syncs;
 mod timestamps;
+mod transactions;
 mod truncation;
