@@ -335,6 +335,7 @@ impl<S: Storage> Compaction<S> {
         for index in group {
             let (segment, size) = (&snapshot.segments[index], snapshot.segment_size(index));
             before += size;
+            output.push_aborted(&segment.transaction_index)?;
             let mut batches = Batches::new(segment.file.get()?, segment.file.path(), 0, size);
             while let Some((batch, is_last)) = batches.next(pace)? {
                 let is_last = is_last && Some(index) == last;

@@ -9,7 +9,7 @@ use moldau_protocol::batch::BatchHeader;
 
 use super::{Pace, Step};
 use crate::error::{IoContext, LogError};
-use crate::index::IndexFile;
+use crate::index::{IndexFile, TransactionIndex};
 use crate::names::{CLEANED_SUFFIX, FileKind, SWAP_SUFFIX, file_name};
 use crate::segment::{Indexer, LazyFile, Segment};
 use crate::storage::{Storage, StorageFile, write_all_vectored};
@@ -86,6 +86,14 @@ impl<S: Storage> Output<S> {
         Ok(())
     }
 
+    /// Takes over the aborted transactions of a segment that is replaced.
+    pub(super) fn push_aborted(&self, index: &TransactionIndex<S>) -> Result<(), LogError> {
+        for aborted in index.from(i64::MIN)? {
+            self.segment.transaction_index.push(&aborted);
+        }
+        Ok(())
+    }
+
     /// Bytes of all batches.
     pub(super) const fn size(&self) -> u64 {
         self.size + self.pending_bytes as u64
@@ -106,9 +114,16 @@ impl<S: Storage> Output<S> {
         let time_index = files.write_index(FileKind::TimeIndex, |file| {
             segment.time_index.write_to(file)
         })?;
+        let aborted = if segment.transaction_index.len() > 0 {
+            Some(files.write_index(FileKind::TransactionIndex, |file| {
+                segment.transaction_index.write_to(file)
+            })?)
+        } else {
+            None
+        };
         let log = files.in_place(FileKind::Log);
         let indexes = [offset_index, time_index];
-        let sealed = Segment::sealed(segment.base_offset, log, self.size, indexes);
+        let sealed = Segment::sealed(segment.base_offset, log, self.size, indexes, aborted);
         Ok((files, sealed))
     }
 
