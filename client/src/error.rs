@@ -127,6 +127,21 @@ pub enum ClientError {
         /// The offset asked for, or `None` where nothing was committed.
         offset: Option<i64>,
     },
+    /// The log was cut off below what was read already, and [`OffsetReset::Error`](crate::OffsetReset::Error) was
+    /// asked for: records that were given out are not in the log any more.
+    #[error(
+        "topic \"{topic}\" partition {partition}: the log ends at offset {end} now, below the position {position}\n  hint: records that were read are lost in the cluster; seek to {end} to go on"
+    )]
+    LogTruncated {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The next offset that would have been read.
+        position: i64,
+        /// Where the log that was read differs from the log as it is.
+        end: i64,
+    },
     /// A record does not fit.
     #[error(
         "record for topic \"{topic}\" is {size} bytes, the limit is {limit}\n  hint: raise `max_request_size` and the topic's `max.message.bytes`, or send smaller records"
@@ -191,6 +206,7 @@ impl ClientError {
             | Self::ProducerBroken { .. }
             | Self::TransactionState { .. }
             | Self::OffsetOutOfRange { .. }
+            | Self::LogTruncated { .. }
             | Self::RecordTooLarge { .. }
             | Self::Protocol { .. }
             | Self::Unsupported { .. }

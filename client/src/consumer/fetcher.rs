@@ -1,25 +1,24 @@
 //! Fetching ahead: one task per broker that leads an assigned partition, each with one request under way.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use moldau_protocol::messages::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
-};
-use moldau_protocol::{ErrorCode, Records};
+use moldau_protocol::messages::fetch::{FetchRequest, FetchResponse, PartitionData};
+use moldau_protocol::{ApiKey, ErrorCode, Records};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::consumer::config::{ConsumerConfig, Isolation};
+use crate::consumer::fetch_session::{FetchSession, SessionAnswer};
 use crate::consumer::partitions::{Partitions, Plan, Wanted};
 use crate::consumer::readable::{ReadOptions, Readable, readable};
 use crate::error::ClientError;
-use crate::metadata::ClusterMetadata;
+use crate::metadata::{BrokerEndpoint, ClusterMetadata, NewLeader};
 use crate::topic_partition::TopicPartition;
 use crate::transport::Purpose;
 
@@ -133,9 +132,8 @@ impl Fetcher {
 
     fn plan(&self, broker: i32, cluster: &ClusterMetadata) -> Plan {
         let leads = |name: &TopicPartition| {
-            cluster
-                .leader(&name.topic, name.partition)
-                .is_some_and(|(leader, _)| leader == broker)
+            let (leader, epoch) = cluster.leader(&name.topic, name.partition)?;
+            (leader == broker).then_some(epoch)
         };
         self.lock().plan(leads, Instant::now())
     }
@@ -144,10 +142,18 @@ impl Fetcher {
         &self,
         broker: i32,
         plan: &Plan,
+        session: &mut FetchSession,
         cluster: &ClusterMetadata,
-    ) -> Result<FetchResponse, ClientError> {
+    ) -> Result<SessionAnswer, ClientError> {
         let connection = self.client.broker_connection(broker, self.purpose).await?;
-        let version = connection.version(moldau_protocol::ApiKey::Fetch)?;
+        let has_ids = plan
+            .wanted
+            .iter()
+            .all(|wanted| cluster.topic_id(&wanted.name.topic).is_some());
+        let most = if has_ids { i16::MAX } else { LAST_WITH_NAMES };
+        let version = connection.version_at_most(ApiKey::Fetch, most)?;
+        let max_partition_bytes = self.config.max_partition_bytes;
+        let parts = session.request(&plan.wanted, cluster, version, max_partition_bytes);
         let max_wait_ms = if plan.others_are_full {
             self.config.max_wait_ms.min(SHORT_WAIT_MS)
         } else {
@@ -158,24 +164,67 @@ impl Fetcher {
             min_bytes: self.config.min_bytes,
             max_bytes: i32::try_from(plan.max_bytes).unwrap_or(i32::MAX),
             isolation_level: self.config.isolation.code(),
-            topics: topics(&plan.wanted, cluster, self.config.max_partition_bytes),
+            session_id: parts.session_id,
+            session_epoch: parts.session_epoch,
+            topics: parts.topics,
+            forgotten_topics_data: parts.forgotten,
             ..FetchRequest::default()
         };
         let wait = Duration::from_millis(u64::try_from(max_wait_ms).unwrap_or(0));
         let limit = self.client.request_timeout() + wait;
-        let response: FetchResponse = connection.call(version, request, limit).await?;
-        ClientError::check(response.error_code, || {
-            format!("fetch from {}", connection.address())
-        })?;
-        Ok(response)
+        let result = connection.call(version, request, limit).await;
+        let response: FetchResponse = result.inspect_err(|_| session.reset())?;
+        self.learn(&response, session);
+        session.answered(response).map_err(|code| {
+            let object = format!("fetch from {}", connection.address());
+            ClientError::broker(code.code(), None, object)
+        })
+    }
+
+    /// Takes leaders that the broker named for partitions that moved (KIP-951).
+    fn learn(&self, response: &FetchResponse, session: &FetchSession) {
+        let partitions = response.responses.iter().flat_map(|topic| {
+            let answers = topic.partitions.iter();
+            answers.map(move |answer| (session.name(topic), answer))
+        });
+        let leaders: Vec<_> = partitions
+            .filter(|(_, answer)| answer.current_leader.leader_id >= 0)
+            .map(|(topic, answer)| NewLeader {
+                name: TopicPartition {
+                    topic,
+                    partition: answer.partition_index,
+                },
+                leader: answer.current_leader.leader_id,
+                leader_epoch: answer.current_leader.leader_epoch,
+            })
+            .collect();
+        let endpoints: Vec<_> = response
+            .node_endpoints
+            .iter()
+            .map(|node| BrokerEndpoint {
+                id: node.node_id,
+                host: node.host.to_string(),
+                port: node.port,
+                rack: node.rack.as_ref().map(ToString::to_string),
+            })
+            .collect();
+        self.client.metadata().learn(&leaders, &endpoints);
     }
 
     /// Takes an answer. Gives whether the metadata seems to be out of date.
-    fn take(&self, plan: &Plan, result: Result<FetchResponse, ClientError>) -> bool {
+    fn take(&self, plan: &Plan, result: Result<SessionAnswer, ClientError>) -> bool {
         let not_before =
             Instant::now() + Duration::from_millis(self.client.config().retry_backoff_ms);
-        let mut response = match result {
-            Ok(response) => response,
+        let mut answer = match result {
+            Ok(answer) => answer,
+            Err(error) if is_lost_session(&error) => {
+                // Nothing is wrong with the partitions: the next request starts another session.
+                let mut partitions = self.lock();
+                for wanted in &plan.wanted {
+                    partitions.unchanged(wanted);
+                }
+                return false;
+            }
             Err(error) => {
                 let mut partitions = self.lock();
                 for wanted in &plan.wanted {
@@ -193,8 +242,12 @@ impl Fetcher {
         };
         let mut is_stale = false;
         for wanted in &plan.wanted {
-            let answer = take_partition(&mut response, &wanted.name);
-            is_stale |= self.take_partition_answer(wanted, answer, not_before);
+            let partition = answer.partitions.remove(&wanted.name);
+            if partition.is_none() && answer.is_incremental {
+                self.lock().unchanged(wanted);
+                continue;
+            }
+            is_stale |= self.take_partition_answer(wanted, partition, not_before);
         }
         is_stale
     }
@@ -265,10 +318,15 @@ impl Fetcher {
 
 /// The task of one broker. Ends when the consumer is gone.
 async fn run(fetcher: Weak<Fetcher>, broker: i32, mut changed: watch::Receiver<u64>) {
+    let mut session = FetchSession::default();
     while let Some(strong) = fetcher.upgrade() {
         changed.mark_unchanged();
         let snapshot = strong.client.metadata().snapshot();
         let plan = strong.plan(broker, &snapshot.cluster);
+        if plan.has_doubts {
+            strong.has_chores.store(true, Ordering::Release);
+            strong.ready.notify_one();
+        }
         if plan.wanted.is_empty() {
             drop(strong);
             let wake_at = plan
@@ -280,7 +338,9 @@ async fn run(fetcher: Weak<Fetcher>, broker: i32, mut changed: watch::Receiver<u
             }
             continue;
         }
-        let result = strong.fetch(broker, &plan, &snapshot.cluster).await;
+        let result = strong
+            .fetch(broker, &plan, &mut session, &snapshot.cluster)
+            .await;
         if strong.take(&plan, result) {
             strong.client.refresh_metadata(snapshot.version).await;
             strong.wake_tasks();
@@ -288,39 +348,16 @@ async fn run(fetcher: Weak<Fetcher>, broker: i32, mut changed: watch::Receiver<u
     }
 }
 
-/// The partitions by topic, in the order of `wanted`, which is the order in which brokers fill the answer.
-fn topics(wanted: &[Wanted], cluster: &ClusterMetadata, max_bytes: i32) -> Vec<FetchTopic> {
-    let mut topics: Vec<FetchTopic> = Vec::new();
-    for wanted in wanted {
-        let TopicPartition { topic, partition } = &wanted.name;
-        let leader = cluster.leader(topic, *partition);
-        let partition = FetchPartition {
-            partition: *partition,
-            current_leader_epoch: leader.map_or(-1, |(_, epoch)| epoch),
-            fetch_offset: wanted.fetch_offset,
-            partition_max_bytes: max_bytes,
-            ..FetchPartition::default()
-        };
-        match topics.iter_mut().find(|known| known.topic == *topic) {
-            Some(known) => known.partitions.push(partition),
-            None => topics.push(FetchTopic {
-                topic: topic.clone(),
-                partitions: vec![partition],
-                ..FetchTopic::default()
-            }),
-        }
-    }
-    topics
-}
-
-fn take_partition(response: &mut FetchResponse, name: &TopicPartition) -> Option<PartitionData> {
-    response
-        .responses
-        .iter_mut()
-        .filter(|topic| topic.topic == name.topic)
-        .flat_map(|topic| &mut topic.partitions)
-        .find(|answer| answer.partition_index == name.partition)
-        .map(std::mem::take)
+/// Whether the broker only has no session any more.
+fn is_lost_session(error: &ClientError) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ErrorCode::FetchSessionIdNotFound
+                | ErrorCode::InvalidFetchSessionEpoch
+                | ErrorCode::FetchSessionTopicIdError
+        )
+    )
 }
 
 /// Records in one piece. Over TCP they always are; in process a broker may give several, which are joined.
@@ -328,6 +365,9 @@ fn joined(records: Option<Records>) -> Option<Bytes> {
     let records = records.unwrap_or_default();
     records.as_bytes().or_else(|| records.to_bytes())
 }
+
+/// The last version of Fetch that names topics.
+const LAST_WITH_NAMES: i16 = 12;
 
 /// Longest wait of a broker while other partitions may be wanted again soon.
 const SHORT_WAIT_MS: i32 = 20;

@@ -3,6 +3,7 @@
 pub mod assignor;
 mod batch;
 mod config;
+mod fetch_session;
 mod fetcher;
 mod group;
 mod group_protocol;
@@ -11,6 +12,7 @@ mod membership;
 mod partitions;
 mod positions;
 mod readable;
+mod truncation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -37,6 +37,30 @@ struct PartitionState {
     high_watermark: Option<i64>,
     /// Not fetched before this time: the last fetch failed.
     not_before: Option<Instant>,
+    /// Leader epoch of the last record before the fetch offset, where known.
+    last_epoch: Option<i32>,
+    /// The leader's epoch under which the fetch offset is known to be in the log; -1 before the first.
+    good_under: i32,
+    /// Whether the leader has to be asked first whether its log still has what was read.
+    is_in_doubt: bool,
+}
+
+/// A position that is to be checked with a new leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    pub(crate) name: TopicPartition,
+    epoch: u64,
+    pub(crate) fetch_offset: i64,
+    pub(crate) last_epoch: i32,
+}
+
+/// What became of a position that was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// The log has what was given out, or the check is not needed any more.
+    Good,
+    /// The log was cut off at this offset, below what was given out.
+    CutOff(i64),
 }
 
 /// Where a partition is read.
@@ -77,6 +101,8 @@ pub(crate) struct Wanted {
     pub(crate) name: TopicPartition,
     pub(crate) epoch: u64,
     pub(crate) fetch_offset: i64,
+    /// Epoch of the leader that is asked; -1 where it is not known.
+    pub(crate) leader_epoch: i32,
 }
 
 /// What a broker can be asked for now.
@@ -90,6 +116,8 @@ pub(crate) struct Plan {
     pub(crate) others_are_full: bool,
     /// When the next partition may be asked for again after a failure.
     pub(crate) wake_at: Option<Instant>,
+    /// Whether positions are to be checked with the leader first.
+    pub(crate) has_doubts: bool,
 }
 
 impl Partitions {
@@ -129,6 +157,9 @@ impl Partitions {
             buffered_bytes: 0,
             high_watermark: None,
             not_before: None,
+            last_epoch: None,
+            good_under: -1,
+            is_in_doubt: false,
         }
     }
 
@@ -195,9 +226,21 @@ impl Partitions {
     }
 
     /// Takes a position that was searched for, unless there was a seek meanwhile.
-    pub(crate) fn found(&mut self, name: &TopicPartition, epoch: u64, offset: i64) {
+    ///
+    /// `last_epoch` is the leader epoch of the record before it, where known; then a newer leader is asked whether it
+    /// has that record.
+    pub(crate) fn found(
+        &mut self,
+        name: &TopicPartition,
+        epoch: u64,
+        offset: i64,
+        last_epoch: Option<i32>,
+    ) {
         if self.is_current(name, epoch) {
             self.seek(name, offset);
+            if let Some(state) = self.by_name.get_mut(name) {
+                state.last_epoch = last_epoch;
+            }
         }
     }
 
@@ -225,6 +268,9 @@ impl Partitions {
         state.is_in_flight = false;
         state.buffered_bytes = 0;
         state.not_before = None;
+        state.last_epoch = None;
+        state.good_under = -1;
+        state.is_in_doubt = false;
         true
     }
 
@@ -236,8 +282,12 @@ impl Partitions {
         }
     }
 
-    /// What can be asked for from a broker. `leads` tells which partitions the broker has.
-    pub(crate) fn plan(&mut self, leads: impl Fn(&TopicPartition) -> bool, now: Instant) -> Plan {
+    /// What can be asked for from a broker. `leads` tells the leader epoch of those partitions that the broker has.
+    pub(crate) fn plan(
+        &mut self,
+        leads: impl Fn(&TopicPartition) -> Option<i32>,
+        now: Instant,
+    ) -> Plan {
         let mut plan = Plan {
             max_bytes: self.max_bytes.saturating_sub(self.buffered_bytes),
             ..Plan::default()
@@ -246,11 +296,18 @@ impl Partitions {
             let Place::Known { fetch_offset, .. } = state.place else {
                 continue;
             };
-            if state.is_paused || state.is_in_flight || !leads(name) {
+            if state.is_paused || state.is_in_flight {
                 continue;
             }
+            let Some(leader_epoch) = leads(name) else {
+                continue;
+            };
             if let Some(not_before) = state.not_before.filter(|not_before| now < *not_before) {
                 plan.wake_at = Some(plan.wake_at.map_or(not_before, |time| time.min(not_before)));
+                continue;
+            }
+            if !state.is_good_under(leader_epoch) {
+                plan.has_doubts = true;
                 continue;
             }
             if plan.max_bytes == 0 || state.buffered_bytes >= self.max_partition_bytes {
@@ -262,6 +319,7 @@ impl Partitions {
                 name: name.clone(),
                 epoch: state.epoch,
                 fetch_offset,
+                leader_epoch,
             });
         }
         // Brokers fill the answer in the order of the request, so each partition comes first in turn.
@@ -309,6 +367,7 @@ impl Partitions {
             position,
             fetch_offset: readable.next_offset,
         };
+        state.last_epoch = readable.last_epoch.or(state.last_epoch);
         let buffered = Buffered {
             name: wanted.name.clone(),
             epoch: wanted.epoch,
@@ -321,6 +380,76 @@ impl Partitions {
         self.buffered_bytes += size;
         self.buffered.push_back(buffered);
         true
+    }
+
+    /// A fetch brought no news.
+    pub(crate) fn unchanged(&mut self, wanted: &Wanted) {
+        if let Some(state) = self.answered(wanted) {
+            state.not_before = None;
+        }
+    }
+
+    /// Positions that are to be checked with their leaders.
+    pub(crate) fn checks(&self) -> Vec<Check> {
+        let in_doubt = self.by_name.iter().filter(|(_, state)| state.is_in_doubt);
+        in_doubt
+            .filter_map(|(name, state)| match state.place {
+                Place::Known { fetch_offset, .. } => Some(Check {
+                    name: name.clone(),
+                    epoch: state.epoch,
+                    fetch_offset,
+                    last_epoch: state.last_epoch?,
+                }),
+                Place::Unknown(_) => None,
+            })
+            .collect()
+    }
+
+    /// Takes a leader's answer: `end` is where the epoch of the last record ends in its log, -1 if it has nothing of
+    /// it. With `moves` a position beyond the end goes back there; a reset is asked for where there is no end.
+    pub(crate) fn checked(
+        &mut self,
+        check: &Check,
+        leader_epoch: i32,
+        end: i64,
+        moves: bool,
+    ) -> Checked {
+        let Some(state) = self.by_name.get_mut(&check.name) else {
+            return Checked::Good;
+        };
+        let Place::Known { position, .. } = state.place else {
+            return Checked::Good;
+        };
+        if state.epoch != check.epoch || !state.is_in_doubt {
+            return Checked::Good;
+        }
+        state.is_in_doubt = false;
+        state.good_under = leader_epoch;
+        if end >= check.fetch_offset {
+            return Checked::Good;
+        }
+        // What was fetched ahead and not given out yet is read again, as the log has it now.
+        if end >= position {
+            self.seek(&check.name, position);
+            return Checked::Good;
+        }
+        if moves && end >= 0 {
+            self.seek(&check.name, end);
+        } else {
+            let from = Some(check.fetch_offset);
+            self.replace(&check.name, Place::Unknown(Search::Reset { from }));
+        }
+        Checked::CutOff(end)
+    }
+
+    /// A position could not be checked now.
+    pub(crate) fn check_later(&mut self, check: &Check, not_before: Instant) {
+        if self.is_current(&check.name, check.epoch)
+            && let Some(state) = self.by_name.get_mut(&check.name)
+        {
+            state.is_in_doubt = false;
+            state.not_before = Some(not_before);
+        }
     }
 
     /// A fetch failed in a way that may pass.
@@ -404,6 +533,23 @@ impl Partitions {
 }
 
 impl PartitionState {
+    /// Whether a leader of this epoch can be fetched from. If not, it has to be asked about the last record first.
+    const fn is_good_under(&mut self, leader_epoch: i32) -> bool {
+        if self.is_in_doubt {
+            return false;
+        }
+        if leader_epoch > self.good_under {
+            if let Some(last_epoch) = self.last_epoch
+                && last_epoch < leader_epoch
+            {
+                self.is_in_doubt = true;
+                return false;
+            }
+            self.good_under = leader_epoch;
+        }
+        true
+    }
+
     fn give(&mut self, from: &Buffered, batch: RecordBatch) -> FetchedBatch {
         let start_offset = match self.place {
             Place::Known { position, .. } => position,
@@ -453,6 +599,7 @@ mod tests {
         Readable {
             batches: vec![batch(offset)],
             next_offset: offset + 2,
+            last_epoch: Some(0),
         }
     }
 
@@ -470,7 +617,7 @@ mod tests {
     }
 
     fn plan(partitions: &mut Partitions) -> Vec<Wanted> {
-        let mut wanted = partitions.plan(|_| true, Instant::now()).wanted;
+        let mut wanted = partitions.plan(|_| Some(0), Instant::now()).wanted;
         wanted.sort_by(|left, right| left.name.cmp(&right.name));
         wanted
     }
@@ -493,7 +640,7 @@ mod tests {
         let wanted = plan(&mut partitions);
         assert!(plan(&mut partitions).is_empty(), "a fetch is under way");
         partitions.fetched(&wanted[0], readable(0), 9);
-        let full = partitions.plan(|_| true, Instant::now());
+        let full = partitions.plan(|_| Some(0), Instant::now());
         assert!(full.wanted.is_empty() && full.others_are_full);
         partitions.take(1);
         assert_eq!(plan(&mut partitions)[0].fetch_offset, 2);
@@ -540,6 +687,7 @@ mod tests {
         let three = Readable {
             batches: vec![batch(0), batch(2), batch(4)],
             next_offset: 7,
+            last_epoch: Some(0),
         };
         partitions.fetched(&wanted[0], three, 9);
         assert_eq!(partitions.take(1).len(), 1);
@@ -571,7 +719,60 @@ mod tests {
         partitions.out_of_range(&wanted[0], Instant::now());
         let searches = partitions.searches();
         assert_eq!(searches[0].2, Search::Reset { from: Some(0) });
-        partitions.found(&name(0), searches[0].1, 5);
+        partitions.found(&name(0), searches[0].1, 5, None);
         assert_eq!(partitions.position(&name(0)), Some(5));
+    }
+
+    /// Everything read up to offset 4, but only up to 2 given out; then a leader of epoch 3.
+    fn in_doubt() -> (Partitions, Check) {
+        let mut partitions = partitions(1);
+        for base_offset in [0, 2] {
+            let wanted = plan(&mut partitions);
+            partitions.fetched(&wanted[0], readable(base_offset), 9);
+            if base_offset == 0 {
+                partitions.take(1);
+            }
+        }
+        let doubtful = partitions.plan(|_| Some(3), Instant::now());
+        assert!(doubtful.has_doubts && doubtful.wanted.is_empty());
+        let check = partitions.checks().remove(0);
+        assert_eq!((check.fetch_offset, check.last_epoch), (4, 0));
+        (partitions, check)
+    }
+
+    #[test]
+    fn a_new_leader_that_has_what_was_read_is_fetched_from() {
+        let (mut partitions, check) = in_doubt();
+        assert_eq!(partitions.checked(&check, 3, 4, true), Checked::Good);
+        assert!(partitions.checks().is_empty());
+        assert_eq!(partitions.take(usize::MAX).len(), 1);
+        let plan = partitions.plan(|_| Some(3), Instant::now());
+        assert_eq!(plan.wanted[0].fetch_offset, 4);
+    }
+
+    #[test]
+    fn what_was_fetched_ahead_and_cut_off_is_fetched_again() {
+        let (mut partitions, check) = in_doubt();
+        assert_eq!(partitions.checked(&check, 3, 3, true), Checked::Good);
+        assert!(partitions.take(usize::MAX).is_empty());
+        assert_eq!(partitions.position(&name(0)), Some(2));
+    }
+
+    #[test]
+    fn a_log_that_was_cut_off_below_the_position_is_noticed() {
+        let (mut partitions, check) = in_doubt();
+        assert_eq!(partitions.checked(&check, 3, 1, true), Checked::CutOff(1));
+        assert_eq!(partitions.position(&name(0)), Some(1));
+        let (mut partitions, check) = in_doubt();
+        assert_eq!(partitions.checked(&check, 3, 1, false), Checked::CutOff(1));
+        assert_eq!(partitions.position(&name(0)), None);
+    }
+
+    #[test]
+    fn an_answer_about_a_position_from_before_a_seek_changes_nothing() {
+        let (mut partitions, check) = in_doubt();
+        partitions.seek(&name(0), 40);
+        assert_eq!(partitions.checked(&check, 3, 1, true), Checked::Good);
+        assert_eq!(partitions.position(&name(0)), Some(40));
     }
 }

@@ -25,6 +25,7 @@ impl Fetcher {
             if let Err(error) = fetcher.search_positions().await {
                 fetcher.lock().report(error);
             }
+            fetcher.check_positions().await;
             fetcher.has_chores_running.store(false, Ordering::Release);
             fetcher.wake_tasks();
             fetcher.ready.notify_one();
@@ -56,7 +57,9 @@ impl Fetcher {
         let mut partitions = self.lock();
         for (name, epoch, _) in searches {
             match committed.get(&name) {
-                Some(committed) => partitions.found(&name, epoch, committed.offset),
+                Some(committed) => {
+                    partitions.found(&name, epoch, committed.offset, committed.leader_epoch);
+                }
                 None => partitions.not_committed(&name, epoch),
             }
         }
@@ -97,7 +100,7 @@ impl Fetcher {
         let mut partitions = self.lock();
         for (name, epoch, _) in &resets {
             if let Some(listed) = listed.get(name) {
-                partitions.found(name, *epoch, listed.offset);
+                partitions.found(name, *epoch, listed.offset, None);
             }
         }
         Ok(())

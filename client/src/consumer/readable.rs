@@ -12,6 +12,8 @@ pub(crate) struct Readable {
     pub(crate) batches: Vec<RecordBatch>,
     /// Where the next fetch begins; beyond batches that are left out, too.
     pub(crate) next_offset: i64,
+    /// Leader epoch of the last record before that, where known.
+    pub(crate) last_epoch: Option<i32>,
 }
 
 /// How records are read.
@@ -33,6 +35,7 @@ pub(crate) fn readable(
     let mut readable = Readable {
         batches: Vec::new(),
         next_offset: options.fetch_offset,
+        last_epoch: None,
     };
     for batch in BatchIter::new(records) {
         let batch = batch?;
@@ -44,6 +47,8 @@ pub(crate) fn readable(
             continue;
         }
         readable.next_offset = batch.next_offset();
+        let epoch = batch.partition_leader_epoch();
+        readable.last_epoch = (epoch >= 0).then_some(epoch);
         if !batch.is_control() && !is_aborted {
             readable.batches.push(batch);
         }

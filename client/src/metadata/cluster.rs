@@ -7,6 +7,8 @@ use moldau_protocol::messages::metadata::{
 };
 use moldau_protocol::{ErrorCode, KString, Uuid};
 
+use crate::topic_partition::TopicPartition;
+
 /// A picture of the cluster at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterMetadata {
@@ -20,6 +22,16 @@ pub struct ClusterMetadata {
     pub topics: HashMap<KString, TopicMetadata>,
     /// Topics that were asked for and cannot be given, with the reason.
     pub topic_errors: HashMap<KString, ErrorCode>,
+    /// Names by id, of the topics above.
+    pub(crate) names: HashMap<Uuid, KString>,
+}
+
+/// A leader that a broker named when it refused a request for not being it (KIP-951).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewLeader {
+    pub(crate) name: TopicPartition,
+    pub(crate) leader: i32,
+    pub(crate) leader_epoch: i32,
 }
 
 /// Where a broker is reached.
@@ -86,6 +98,35 @@ impl ClusterMetadata {
         Some((partition.leader?, partition.leader_epoch))
     }
 
+    /// Id of a topic that is known and has one.
+    #[must_use]
+    pub fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        let id = self.topics.get(topic)?.topic_id;
+        (!id.is_zero()).then_some(id)
+    }
+
+    /// Name of a topic that is known.
+    #[must_use]
+    pub fn topic_name(&self, id: &Uuid) -> Option<&KString> {
+        self.names.get(id)
+    }
+
+    /// Takes a newer leader into the picture. Gives whether it is news.
+    pub(crate) fn learn(&mut self, news: &NewLeader) -> bool {
+        let index = usize::try_from(news.name.partition).unwrap_or(usize::MAX);
+        let partition = self
+            .topics
+            .get_mut(&news.name.topic)
+            .and_then(|topic| topic.partitions.get_mut(index));
+        let Some(partition) = partition.filter(|known| known.leader_epoch < news.leader_epoch)
+        else {
+            return false;
+        };
+        partition.leader = Some(news.leader);
+        partition.leader_epoch = news.leader_epoch;
+        true
+    }
+
     /// Number of partitions of a topic that is known.
     #[must_use]
     pub fn partition_count(&self, topic: &str) -> Option<i32> {
@@ -105,6 +146,9 @@ impl ClusterMetadata {
             let Some(name) = answer.name.as_ref().map(KString::detached) else {
                 continue;
             };
+            if let Some(before) = self.topics.get(&name) {
+                self.names.remove(&before.topic_id);
+            }
             if answer.error_code != 0 {
                 self.topics.remove(&name);
                 self.topic_errors
@@ -113,6 +157,9 @@ impl ClusterMetadata {
             }
             self.topic_errors.remove(&name);
             let topic = topic(&name, answer, self.topics.get(&name));
+            if !topic.topic_id.is_zero() {
+                self.names.insert(topic.topic_id, name.clone());
+            }
             self.topics.insert(name, topic);
         }
     }
@@ -120,6 +167,7 @@ impl ClusterMetadata {
     /// Forgets topics that nobody asks for any more.
     pub(crate) fn retain(&mut self, keep: impl Fn(&KString) -> bool) {
         self.topics.retain(|name, _| keep(name));
+        self.names.retain(|_, name| keep(name));
         self.topic_errors.retain(|name, _| keep(name));
     }
 }
@@ -208,6 +256,41 @@ mod tests {
         assert_eq!(cluster.leader("orders", 0), Some((1, 5)));
         cluster.merge(&response(2, 6, 0));
         assert_eq!(cluster.leader("orders", 0), Some((2, 6)));
+    }
+
+    #[test]
+    fn a_leader_that_a_broker_names_is_taken_if_it_is_newer() {
+        let mut cluster = ClusterMetadata::default();
+        cluster.merge(&response(1, 5, 0));
+        let mut news = NewLeader {
+            name: TopicPartition::new("orders", 0),
+            leader: 2,
+            leader_epoch: 5,
+        };
+        assert!(!cluster.learn(&news));
+        news.leader_epoch = 6;
+        assert!(cluster.learn(&news));
+        assert_eq!(cluster.leader("orders", 0), Some((2, 6)));
+        cluster.merge(&response(1, 5, 0));
+        assert_eq!(cluster.leader("orders", 0), Some((2, 6)), "not taken back");
+    }
+
+    #[test]
+    fn a_topic_that_was_made_anew_has_only_its_new_id() {
+        let with_id = |byte| {
+            let mut response = response(1, 0, 0);
+            response.topics[0].topic_id = Uuid([byte; 16]);
+            response
+        };
+        let mut cluster = ClusterMetadata::default();
+        cluster.merge(&with_id(1));
+        cluster.merge(&with_id(2));
+        assert_eq!(cluster.topic_name(&Uuid([1; 16])), None);
+        let name = cluster.topic_name(&Uuid([2; 16])).unwrap();
+        assert_eq!(name, "orders");
+        assert_eq!(cluster.topic_id("orders"), Some(Uuid([2; 16])));
+        cluster.merge(&response(-1, -1, ErrorCode::UnknownTopicOrPartition.code()));
+        assert!(cluster.names.is_empty());
     }
 
     #[test]

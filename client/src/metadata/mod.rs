@@ -17,10 +17,10 @@ use crate::config::ClientConfig;
 use crate::error::ClientError;
 use crate::transport::{Connection, Purpose, Transport};
 
-pub(crate) use crate::metadata::cluster::topic as topic_metadata;
 pub use crate::metadata::cluster::{
     BrokerEndpoint, ClusterMetadata, PartitionMetadata, TopicMetadata,
 };
+pub(crate) use crate::metadata::cluster::{NewLeader, topic as topic_metadata};
 
 /// The cache. Refreshes are made one at a time; who waits for one shares its result.
 #[derive(Debug)]
@@ -138,18 +138,27 @@ impl MetadataCache {
         topics: Option<&[KString]>,
         create: bool,
     ) -> Result<MetadataResponse, ClientError> {
+        let topics = topics.map(|topics| {
+            topics
+                .iter()
+                .map(|name| MetadataRequestTopic {
+                    name: Some(name.clone()),
+                    ..MetadataRequestTopic::default()
+                })
+                .collect()
+        });
+        self.ask_topics(topics, create).await
+    }
+
+    async fn ask_topics(
+        &self,
+        topics: Option<Vec<MetadataRequestTopic>>,
+        create: bool,
+    ) -> Result<MetadataResponse, ClientError> {
         let connection = self.any_connection().await?;
         let version = connection.version(ApiKey::Metadata)?;
         let request = MetadataRequest {
-            topics: topics.map(|topics| {
-                topics
-                    .iter()
-                    .map(|name| MetadataRequestTopic {
-                        name: Some(name.clone()),
-                        ..MetadataRequestTopic::default()
-                    })
-                    .collect()
-            }),
+            topics,
             allow_auto_topic_creation: create || version < 4,
             ..MetadataRequest::default()
         };
@@ -171,6 +180,26 @@ impl MetadataCache {
         cluster.merge(response);
         cluster.retain(|name| wanted.contains_key(name));
         current.cluster = Arc::new(cluster);
+    }
+
+    /// Takes leaders that a broker named, with the addresses that it gave. Gives whether one of them is news.
+    pub(crate) fn learn(&self, leaders: &[NewLeader], endpoints: &[BrokerEndpoint]) -> bool {
+        if leaders.is_empty() {
+            return false;
+        }
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut cluster = ClusterMetadata::clone(&current.cluster);
+        for endpoint in endpoints {
+            cluster.brokers.insert(endpoint.id, endpoint.clone());
+        }
+        let mut is_news = false;
+        for leader in leaders {
+            is_news |= cluster.brokers.contains_key(&leader.leader) && cluster.learn(leader);
+        }
+        if is_news {
+            current.cluster = Arc::new(cluster);
+        }
+        is_news
     }
 
     /// A connection for short requests to whichever broker answers: known ones first, then the bootstrap servers.

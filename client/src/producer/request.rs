@@ -5,9 +5,10 @@ use moldau_protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceData,
 };
-use moldau_protocol::{ErrorCode, KString, Records};
+use moldau_protocol::{ErrorCode, KString, Records, Uuid};
 
 use crate::error::ClientError;
+use crate::metadata::{BrokerEndpoint, ClusterMetadata, NewLeader};
 use crate::producer::delivery::Stored;
 use crate::topic_partition::TopicPartition;
 
@@ -40,6 +41,30 @@ impl RequestBuilder {
         }
     }
 
+    /// Names the topics by their ids too. Gives false, and changes nothing, if one has none.
+    pub(crate) fn add_topic_ids(&mut self, cluster: &ClusterMetadata) -> bool {
+        let ids: Option<Vec<_>> = self
+            .topics
+            .iter()
+            .map(|topic| cluster.topic_id(&topic.name))
+            .collect();
+        let Some(ids) = ids else {
+            return false;
+        };
+        for (topic, id) in self.topics.iter_mut().zip(ids) {
+            topic.topic_id = id;
+        }
+        true
+    }
+
+    /// The topics with their ids, to read the answer by.
+    pub(crate) fn topic_ids(&self) -> Vec<(Uuid, KString)> {
+        let topics = self.topics.iter();
+        topics
+            .map(|topic| (topic.topic_id, topic.name.clone()))
+            .collect()
+    }
+
     /// Bytes of all batches so far.
     pub(crate) const fn size(&self) -> usize {
         self.size
@@ -59,6 +84,43 @@ impl RequestBuilder {
             ..ProduceRequest::default()
         }
     }
+}
+
+/// Gives the topics of an answer their names, where it has ids only.
+pub(crate) fn name_topics(response: &mut ProduceResponse, ids: &[(Uuid, KString)]) {
+    for answer in &mut response.responses {
+        if let Some((_, name)) = ids
+            .iter()
+            .find(|(id, _)| answer.name.is_empty() && *id == answer.topic_id)
+        {
+            answer.name = name.clone();
+        }
+    }
+}
+
+/// The leaders that an answer names for partitions that moved, and their addresses (KIP-951).
+pub(crate) fn new_leaders(response: &ProduceResponse) -> (Vec<NewLeader>, Vec<BrokerEndpoint>) {
+    let partitions = response.responses.iter().flat_map(|topic| {
+        let answers = topic.partition_responses.iter();
+        answers.map(move |answer| (&topic.name, answer))
+    });
+    let leaders = partitions
+        .filter(|(_, answer)| answer.current_leader.leader_id >= 0)
+        .map(|(topic, answer)| NewLeader {
+            name: TopicPartition {
+                topic: topic.clone(),
+                partition: answer.index,
+            },
+            leader: answer.current_leader.leader_id,
+            leader_epoch: answer.current_leader.leader_epoch,
+        });
+    let endpoints = response.node_endpoints.iter().map(|node| BrokerEndpoint {
+        id: node.node_id,
+        host: node.host.to_string(),
+        port: node.port,
+        rack: node.rack.as_ref().map(ToString::to_string),
+    });
+    (leaders.collect(), endpoints.collect())
 }
 
 /// What an answer says of one partition's batch.

@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt};
 use moldau_protocol::messages::ResponseKind;
 use moldau_protocol::messages::init_producer_id::InitProducerIdRequest;
 use moldau_protocol::messages::produce::ProduceResponse;
-use moldau_protocol::{ApiKey, ErrorCode};
+use moldau_protocol::{ApiKey, ErrorCode, KString, Uuid};
 use tokio::time::Instant;
 
 use crate::backoff::wait_ms;
@@ -310,7 +310,7 @@ impl Sender {
         &mut self,
         broker: i32,
         connection: &Connection,
-        request: RequestBuilder,
+        mut request: RequestBuilder,
         batches: Vec<(usize, Batch)>,
     ) {
         let limit = self
@@ -327,6 +327,10 @@ impl Sender {
                 most = LAST_WITHOUT_IMPLICIT_ADDING;
             }
         }
+        if !request.add_topic_ids(&self.client.cluster_metadata()) {
+            most = most.min(LAST_WITH_NAMES);
+        }
+        let topic_ids = request.topic_ids();
         let request = request.build(self.config.acks.code(), timeout_ms, transactional_id);
         let expects_response = self.config.acks != Acks::None;
         let pending = connection
@@ -341,7 +345,7 @@ impl Sender {
             Event::Answered {
                 broker,
                 batches,
-                result: result.and_then(produce_response),
+                result: result.and_then(|response| produce_response(response, &topic_ids)),
             }
         }));
     }
@@ -428,6 +432,11 @@ impl Sender {
         if let Some(state) = self.brokers.get_mut(&broker) {
             state.in_flight = state.in_flight.saturating_sub(1);
         }
+        let mut has_new_leaders = false;
+        if let Ok(response) = result {
+            let (leaders, endpoints) = request::new_leaders(response);
+            has_new_leaders = self.client.metadata().learn(&leaders, &endpoints);
+        }
         for (id, mut batch) in batches {
             let outcome = match result {
                 Err(error) => Err(error.clone()),
@@ -444,6 +453,10 @@ impl Sender {
                 ),
             };
             self.settle(id, batch, outcome);
+            if has_new_leaders && let Some(partition) = self.partitions.get_mut(&id) {
+                // The new leader is known, so there is nothing to wait for.
+                partition.not_before = None;
+            }
         }
     }
 
@@ -649,11 +662,19 @@ async fn new_producer_id(client: &Client) -> Result<ProducerId, ClientError> {
     })
 }
 
-fn produce_response(response: ResponseKind) -> Result<ProduceResponse, ClientError> {
-    ProduceResponse::try_from(response).map_err(|_| {
+fn produce_response(
+    response: ResponseKind,
+    topic_ids: &[(Uuid, KString)],
+) -> Result<ProduceResponse, ClientError> {
+    let mut response = ProduceResponse::try_from(response).map_err(|_| {
         ClientError::protocol("produce response", "it is the answer to another request")
-    })
+    })?;
+    request::name_topics(&mut response, topic_ids);
+    Ok(response)
 }
+
+/// The last version of Produce that names topics.
+const LAST_WITH_NAMES: i16 = 12;
 
 /// The last version of Produce by which a partition does not become part of the transaction (KIP-890).
 const LAST_WITHOUT_IMPLICIT_ADDING: i16 = 11;

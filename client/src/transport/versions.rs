@@ -50,10 +50,9 @@ impl ApiVersions {
 
 /// The highest version that this client makes use of.
 ///
-/// Above these, topics are named by their ids, or the version is not stable yet in Kafka.
+/// Above these, topics are named by ids where this client has names only, or the version is not stable yet in Kafka.
 const fn highest_in_use(key: ApiKey) -> i16 {
     match key {
-        ApiKey::Produce | ApiKey::Fetch => 12,
         ApiKey::OffsetCommit | ApiKey::OffsetFetch => 9,
         ApiKey::InitProducerId => 5,
         _ => i16::MAX,
@@ -95,10 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn versions_with_topic_ids_are_left_alone() {
-        assert_eq!(
-            broker(ApiKey::Fetch, 4, 18).highest(ApiKey::Fetch),
-            Some(12)
-        );
+    fn a_version_can_be_kept_low() {
+        let broker = broker(ApiKey::Fetch, 4, 18);
+        assert_eq!(broker.highest(ApiKey::Fetch), Some(18));
+        assert_eq!(broker.highest_at_most(ApiKey::Fetch, 12), Some(12));
+        assert_eq!(broker.highest_at_most(ApiKey::Fetch, 3), None);
     }
 }
