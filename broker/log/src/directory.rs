@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! .lock                               locked while a process works here
-//! .kafka_cleanshutdown                {"version":0,"brokerEpoch":-1}; there if all logs were
-//! closed meta.properties                     cluster id, node id, directory id: lines of
-//! key=value recovery-point-offset-checkpoint    below this offset a log is on the disk   (see
-//! `checkpoint`) log-start-offset-checkpoint         first offset that can be read replication-
-//! offset-checkpoint       high watermark
+//! .kafka_cleanshutdown                {"version":0,"brokerEpoch":-1}; there if all logs were closed
+//! meta.properties                     cluster id, node id, directory id: lines of key=value
+//! recovery-point-offset-checkpoint    below this offset a log is on the disk   (see `checkpoint`)
+//! log-start-offset-checkpoint         first offset that can be read
+//! replication-offset-checkpoint       high watermark
+//! cleaner-offset-checkpoint           below this offset a log is compacted
 //! ```
 //!
 //! The marker of a clean shutdown is removed as soon as the directory is opened, before any log
@@ -166,6 +167,29 @@ impl<S: Storage> LogDirectory<S> {
         )
     }
 
+    /// How far each log is compacted; see `Compaction`. A damaged file counts as none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn cleaner_offsets(&self) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+        read_checkpoint(&self.storage, &self.path.join(CLEANER_OFFSETS_FILE_NAME))
+    }
+
+    /// Replaces the checkpoint of how far each log is compacted. Waits for the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written; the old one is still there.
+    pub fn write_cleaner_offsets(
+        &self,
+        offsets: &BTreeMap<TopicPartition, i64>,
+    ) -> Result<(), LogError> {
+        checkpoint::write_offsets(
+            &self.storage,
+            &self.path.join(CLEANER_OFFSETS_FILE_NAME),
+            offsets,
+        )
+    }
+
     /// Reads `meta.properties`; `None` if the directory is new.
     ///
     /// # Errors
@@ -291,4 +315,5 @@ const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
 const PROPERTIES_FILE_NAME: &str = "meta.properties";
 const RECOVERY_POINTS_FILE_NAME: &str = "recovery-point-offset-checkpoint";
 const LOG_START_OFFSETS_FILE_NAME: &str = "log-start-offset-checkpoint";
+const CLEANER_OFFSETS_FILE_NAME: &str = "cleaner-offset-checkpoint";
 const HIGH_WATERMARKS_FILE_NAME: &str = "replication-offset-checkpoint";

@@ -138,6 +138,20 @@ pub(super) const BINDINGS: &[Binding] = &[
     field!("group.max.session.timeout.ms", group_max_session_timeout_ms),
     field!("group.max.size", group_max_size),
     field!("group.min.session.timeout.ms", group_min_session_timeout_ms),
+    field!("log.cleaner.backoff.ms", cleaner_backoff_ms),
+    field!(
+        "log.cleaner.dedupe.buffer.size",
+        cleaner_dedupe_buffer_bytes
+    ),
+    field!(
+        "log.cleaner.io.buffer.load.factor",
+        cleaner_buffer_load_factor
+    ),
+    field!(
+        "log.cleaner.io.max.bytes.per.second",
+        cleaner_io_max_bytes_per_second
+    ),
+    field!("log.cleaner.threads", cleaner_threads),
     field!(
         "log.flush.offset.checkpoint.interval.ms",
         log_flush_offset_checkpoint_interval_ms

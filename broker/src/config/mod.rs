@@ -89,6 +89,16 @@ pub struct BrokerConfig {
     pub group_max_size: i32,
     /// `producer.id.expiration.ms`: idle producers are forgotten after this time.
     pub producer_id_expiration_ms: i64,
+    /// `log.cleaner.threads`: how many logs are compacted at a time; zero compacts none.
+    pub cleaner_threads: usize,
+    /// `log.cleaner.backoff.ms`: how long a cleaner rests when no log is due.
+    pub cleaner_backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`: the most memory that all cleaners use for keys.
+    pub cleaner_dedupe_buffer_bytes: usize,
+    /// `log.cleaner.io.buffer.load.factor`: how much of that memory is used, 0 to 1.
+    pub cleaner_buffer_load_factor: f64,
+    /// `log.cleaner.io.max.bytes.per.second`: what all cleaners read and write together.
+    pub cleaner_io_max_bytes_per_second: f64,
     /// `log.retention.check.interval.ms`: how often old segments are looked for.
     pub log_retention_check_interval_ms: u64,
     /// `log.flush.offset.checkpoint.interval.ms`: how often recovery points are written.
@@ -133,6 +143,11 @@ impl Default for BrokerConfig {
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,
             producer_id_expiration_ms: 86_400_000,
+            cleaner_threads: 1,
+            cleaner_backoff_ms: 15_000,
+            cleaner_dedupe_buffer_bytes: 128 * 1024 * 1024,
+            cleaner_buffer_load_factor: 0.9,
+            cleaner_io_max_bytes_per_second: f64::MAX,
             log_retention_check_interval_ms: 300_000,
             log_flush_offset_checkpoint_interval_ms: 60_000,
         }

@@ -35,6 +35,6 @@ pub(crate) fn now_ms() -> i64 {
 }
 
 /// Locks a mutex whose data stays usable when a holder panicked: the panic itself is what is reported.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -186,7 +186,12 @@ impl Opening {
 pub(crate) fn log_config(topic: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: u32::try_from(topic.segment_bytes).unwrap_or(u32::MAX),
-        segment_ms: topic.segment_ms,
+        // The active segment is not compacted, so it must not grow older than the longest lag.
+        segment_ms: if topic.cleanup.compact {
+            topic.segment_ms.min(topic.max_compaction_lag_ms)
+        } else {
+            topic.segment_ms
+        },
         segment_index_bytes: u32::try_from(topic.segment_index_bytes).unwrap_or(0),
         index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(0),
         retention_ms: if topic.cleanup.delete {

@@ -13,7 +13,9 @@ use arc_swap::ArcSwap;
 use moldau_core::config::TopicConfig;
 use moldau_core::ids::{Offset, Token};
 use moldau_core::partition::{Partition as Leader, ProduceRules};
-use moldau_log::{FileStorage, Log, LogError, LogReader, LogSnapshot, SyncHandle, TopicPartition};
+use moldau_log::{
+    FileStorage, Log, LogConfig, LogError, LogReader, LogSnapshot, SyncHandle, TopicPartition,
+};
 use moldau_protocol::{ErrorCode, KString, Uuid};
 use tokio::sync::oneshot;
 
@@ -138,6 +140,16 @@ impl Partition {
     /// The segments as they are now; `None` while nothing was ever appended.
     pub(crate) fn snapshot(&self) -> Option<Arc<LogSnapshot<FileStorage>>> {
         self.reader.get().map(LogReader::snapshot)
+    }
+
+    /// Gives the newest snapshot to any thread; `None` while nothing was ever appended.
+    pub(crate) fn reader(&self) -> Option<&LogReader<FileStorage>> {
+        self.reader.get()
+    }
+
+    /// How the log's segments are written when the topic has these settings.
+    pub(crate) fn log_config(&self, topic: &TopicConfig) -> LogConfig {
+        open::log_config(topic)
     }
 
     pub(crate) fn size_in_bytes(&self) -> u64 {

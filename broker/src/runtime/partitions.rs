@@ -74,6 +74,11 @@ impl Partitions {
         Some(Arc::clone(partition))
     }
 
+    /// Drops what the tail cache has of the partition below `offset`.
+    pub(crate) fn forget_tail_below(&self, partition: &Partition, offset: i64) {
+        self.tail.forget_below(partition, offset);
+    }
+
     /// Every partition of this node.
     pub(crate) fn all(&self) -> Vec<Arc<Partition>> {
         let topics = self.topics.load();

@@ -112,6 +112,13 @@ impl Tail {
         freed
     }
 
+    /// Forgets the batches that end below `offset`.
+    fn clear_below(&self, offset: i64) -> usize {
+        let mut batches = lock(&self.batches);
+        let count = batches.partition_point(|batch| batch.last_offset < offset);
+        batches.drain(..count).map(|batch| batch.weight()).sum()
+    }
+
     fn push(&self, batch: TailBatch) {
         let mut batches = lock(&self.batches);
         debug_assert!(
@@ -173,6 +180,13 @@ impl TailCache {
             let freed = oldest.upgrade().map_or(0, |partition| partition.tail.pop());
             state.used -= freed.min(state.used);
         }
+    }
+
+    /// Drops the batches of a partition that end below `offset`.
+    pub(crate) fn forget_below(&self, partition: &Partition, offset: i64) {
+        let mut state = lock(&self.state);
+        let freed = partition.tail.clear_below(offset);
+        state.used -= freed.min(state.used);
     }
 
     /// Drops what is kept of a partition.

@@ -28,7 +28,7 @@ use crate::fixture::*;
 
 const JOIN: i16 = 9;
 
-async fn find_coordinator(wire: &mut Wire) {
+pub(crate) async fn find_coordinator(wire: &mut Wire) {
     let request = FindCoordinatorRequest {
         coordinator_keys: vec![KString::from("g")],
         ..Default::default()
@@ -100,7 +100,12 @@ async fn receive<R: Request>(wire: &mut Wire, version: i16) -> R::Response {
     R::Response::try_from(response).unwrap_or_else(|_| panic!("another API"))
 }
 
-fn commit(generation_id: i32, member_id: &str, offset: i64, metadata: &str) -> OffsetCommitRequest {
+pub(crate) fn commit(
+    generation_id: i32,
+    member_id: &str,
+    offset: i64,
+    metadata: &str,
+) -> OffsetCommitRequest {
     let partition = OffsetCommitRequestPartition {
         partition_index: 0,
         committed_offset: offset,
@@ -122,12 +127,12 @@ fn commit(generation_id: i32, member_id: &str, offset: i64, metadata: &str) -> O
     }
 }
 
-async fn commit_code(wire: &mut Wire, request: OffsetCommitRequest) -> ErrorCode {
+pub(crate) async fn commit_code(wire: &mut Wire, request: OffsetCommitRequest) -> ErrorCode {
     let response = wire.call(8, request).await;
     ErrorCode::from_code(response.topics[0].partitions[0].error_code)
 }
 
-async fn committed(wire: &mut Wire) -> OffsetFetchResponsePartitions {
+pub(crate) async fn committed(wire: &mut Wire) -> OffsetFetchResponsePartitions {
     let topic = OffsetFetchRequestTopics {
         name: KString::from("t"),
         partition_indexes: vec![0],

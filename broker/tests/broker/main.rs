@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admin;
+mod compaction;
 mod connection;
 mod dispatcher;
 mod fetching;

@@ -1,4 +1,6 @@
-//! What runs beside requests: time-outs of groups, retention, checkpoints.
+//! What runs beside requests: time-outs of groups, retention, compaction, checkpoints.
+
+mod cleaner;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,6 +12,7 @@ use moldau_log::{LogDirectory, LogError};
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use self::cleaner::Cleaner;
 use crate::alarm::Alarm;
 use crate::node::Node;
 use crate::runtime::{Partition, now_ms};
@@ -26,6 +29,7 @@ pub(crate) fn spawn(
         groups.coordinators.load_all().await;
         groups.coordinators.run_timers().await;
     }));
+    spawn_cleaners(tasks, node, directory);
     let maintained = Arc::clone(node);
     tasks.spawn(until_stopped(Arc::clone(node), async move {
         let every = || maintained.config().log_retention_check_interval_ms;
@@ -57,6 +61,28 @@ pub(crate) fn spawn(
 
 /// How soon a changed interval is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Compacts until the node stops. What runs then is waited for: it ends soon, and holds files.
+fn spawn_cleaners(tasks: &mut JoinSet<()>, node: &Arc<Node>, directory: &Arc<LogDirectory>) {
+    let cleaner = Arc::new(Cleaner::open(Arc::clone(node), Arc::clone(directory)));
+    for _ in 0..node.config().cleaner_threads {
+        let (node, cleaner) = (Arc::clone(node), Arc::clone(&cleaner));
+        tasks.spawn(async move {
+            let mut stopping = node.stopping();
+            loop {
+                let backoff = Duration::from_millis(node.config().cleaner_backoff_ms.max(1));
+                if tokio::time::timeout(backoff, stopping.wait()).await.is_ok() {
+                    return;
+                }
+                let cleaner = Arc::clone(&cleaner);
+                let round = tokio::task::spawn_blocking(move || cleaner.run_once());
+                if let Err(error) = round.await {
+                    error!(%error, "compaction ended early");
+                }
+            }
+        });
+    }
+}
 
 async fn until_stopped(node: Arc<Node>, work: impl Future<Output = ()>) {
     let mut stopping = node.stopping();
