@@ -147,10 +147,15 @@ pub(super) const BINDINGS: &[Binding] = &[
         "log.cleaner.io.buffer.load.factor",
         cleaner_buffer_load_factor
     ),
-    field!(
-        "log.cleaner.io.max.bytes.per.second",
-        cleaner_io_max_bytes_per_second
-    ),
+    Binding {
+        name: "log.cleaner.io.max.bytes.per.second",
+        write: |config, value| {
+            config.cleaner_io_max_bytes_per_second = parse(value)?;
+            Ok(())
+        },
+        // The default has 309 digits otherwise.
+        read: |config| Some(format!("{:E}", config.cleaner_io_max_bytes_per_second)),
+    },
     field!("log.cleaner.threads", cleaner_threads),
     field!(
         "log.flush.offset.checkpoint.interval.ms",
