@@ -1,4 +1,4 @@
-# The rdkafka crate (librdkafka from Rust): idempotent producer, group consumer, admin.
+# The rdkafka crate (librdkafka from Rust): idempotent producer, groups of both protocols, transactions, admin.
 set -euo pipefail
 command -v cargo >/dev/null || { echo "skipped: cargo is not installed"; exit 77; }
 command -v make >/dev/null || { echo "skipped: make is not installed, librdkafka needs it"; exit 77; }
