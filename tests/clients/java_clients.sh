@@ -5,7 +5,7 @@ command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 java_version=$(javac -version 2>&1 | sed -n 's/javac \([0-9]*\).*/\1/p')
 [ "${java_version:-0}" -ge 17 ] || { echo "skipped: this needs Java 17, not ${java_version:-unknown}"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
-lib="$CLIENTS_CACHE/kafka-4.3.0"
+lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
 if [ ! -e "$lib/.complete" ]; then
   mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
 fi

@@ -1,15 +1,17 @@
-# Kafka's own command-line tools: topics, console producer and consumer, groups, performance tests.
+# Kafka's own command-line tools: topics, settings, console producer and consumer, groups, transactions, performance tests.
 set -euo pipefail
 command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
 command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
-lib="$CLIENTS_CACHE/kafka-4.3.0"
+lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
 if [ ! -e "$lib/.complete" ]; then
   mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
 fi
 tool() { timeout 120 java -Xmx256M -XX:TieredStopAtLevel=1 -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@"; }
 server=(--bootstrap-server "$BOOTSTRAP")
 topic="java-$RANDOM$RANDOM"
+offsets=$(mktemp)
+trap 'rm -f "$offsets"' EXIT
 topics=org.apache.kafka.tools.TopicCommand
 console_producer=org.apache.kafka.tools.ConsoleProducer
 console_consumer=org.apache.kafka.tools.consumer.ConsoleConsumer
@@ -38,6 +40,30 @@ echo "== performance tools"
 tool org.apache.kafka.tools.ProducerPerformance --topic "$topic-perf" --num-records 50000 --record-size 100 --throughput -1 \
   --producer-props "bootstrap.servers=$BOOTSTRAP" acks=all
 tool org.apache.kafka.tools.ConsumerPerformance "${server[@]}" --topic "$topic-perf" --num-records 50000 --timeout 60000
+
+echo "== settings"
+configs() { tool kafka.admin.ConfigCommand "${server[@]}" --entity-type topics --entity-name "$topic" "$@"; }
+configs --alter --add-config retention.ms=7200000,cleanup.policy=[compact,delete] --delete-config max.message.bytes
+configs --describe | tee /dev/stderr | grep 'retention.ms=7200000' >/dev/null
+
+echo "== transactions"
+tool org.apache.kafka.tools.ProducerPerformance --topic "$topic-txn" --num-records 2000 --record-size 100 --throughput -1 \
+  --transactional-id "$topic-id" --transaction-duration-ms 100 --producer-props "bootstrap.servers=$BOOTSTRAP"
+tool $console_consumer "${server[@]}" --topic "$topic-txn" --from-beginning --max-messages 2000 --timeout-ms 60000 \
+  --command-property isolation.level=read_committed | wc -l | grep -x 2000 >/dev/null
+transactions=org.apache.kafka.tools.TransactionsCommand
+tool $transactions "${server[@]}" list | grep "$topic-id" >/dev/null
+tool $transactions "${server[@]}" describe --transactional-id "$topic-id" | tee /dev/stderr | grep CompleteCommit >/dev/null
+tool $transactions "${server[@]}" describe-producers --topic "$topic-txn" --partition 0 | tee /dev/stderr | grep -v ProducerId >/dev/null
+
+echo "== the cluster and its logs"
+tool org.apache.kafka.tools.GetOffsetShell "${server[@]}" --topic "$topic-txn" | tee /dev/stderr | grep "$topic-txn:0:" >/dev/null
+printf '{"partitions": [{"topic": "%s", "partition": 0, "offset": 3}], "version": 1}' "$topic-perf" >"$offsets"
+tool org.apache.kafka.tools.DeleteRecordsCommand "${server[@]}" --offset-json-file "$offsets" | tee /dev/stderr | grep 'low_watermark: 3' >/dev/null
+tool org.apache.kafka.tools.LogDirsCommand "${server[@]}" --describe --topic-list "$topic" | grep "$topic-0" >/dev/null
+tool org.apache.kafka.tools.FeatureCommand "${server[@]}" describe | tee /dev/stderr | grep 'transaction.version' >/dev/null
+tool org.apache.kafka.tools.ClusterTool cluster-id "${server[@]}" | grep 'Cluster ID' >/dev/null
+tool org.apache.kafka.tools.BrokerApiVersionsCommand "${server[@]}" | grep 'Produce(0): 0 to 13' >/dev/null
 
 echo "== delete"
 tool $topics "${server[@]}" --delete --topic "$topic"
