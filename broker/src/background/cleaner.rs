@@ -167,6 +167,8 @@ impl Cleaner {
         };
         let (started, now_ms) = (Instant::now(), request.now_ms);
         request.last_records = last_records(&partition);
+        // The last stable offset must not fall back in a crash once records went for its sake.
+        partition.sync_now()?;
         let mut pace = Throttle::new(&self.node);
         let mut compaction = Compaction::begin(reader.clone(), request, &mut pace)?;
         while let Some(cleaned) = compaction.next_segment(&mut pace)? {

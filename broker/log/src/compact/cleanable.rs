@@ -11,6 +11,9 @@ pub struct CleanableRequest {
     pub first_dirty_offset: i64,
     /// Nothing at or above is touched: the high watermark, or the last stable offset if that is
     /// lower.
+    ///
+    /// If markers of transactions led to it, the log must be synced before the compaction begins:
+    /// a crash must not take back a marker for whose sake older records fell out.
     pub up_to_offset: i64,
     /// `min.compaction.lag.ms`: younger records are not touched.
     pub min_lag_ms: i64,

@@ -20,6 +20,9 @@
 //! the last one of its segment: so sequence numbers stay known, and segments follow each other
 //! without a gap.
 //!
+//! Batches of aborted transactions go. The marker of a transaction goes like a tombstone once no
+//! batch of the transaction is left.
+//!
 //! A tombstone stays for `delete.retention.ms` after the first compaction that found it the last
 //! record of its key. That time stands in the batch's header in place of the base timestamp
 //! (KIP-534).
@@ -29,6 +32,7 @@ mod cleanable;
 mod filter;
 mod offset_map;
 mod output;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,6 +46,7 @@ use self::filter::{Fate, Filter, Outcome};
 use self::offset_map::OffsetMap;
 pub(crate) use self::output::CleanedFiles;
 use self::output::Output;
+use self::transactions::Transactions;
 use crate::config::LogConfig;
 use crate::error::LogError;
 use crate::segment::Segment;
@@ -144,6 +149,8 @@ pub struct Compaction<S: Storage = FileStorage> {
     map: OffsetMap,
     /// Records below are in the map.
     end_offset: i64,
+    /// Follows the transactions from segment to segment.
+    transactions: Transactions,
     /// First segment that was not looked at yet.
     next_segment: usize,
     progress: CompactionProgress,
@@ -182,12 +189,14 @@ impl<S: Storage> Compaction<S> {
             snapshot: reader.snapshot(),
             reader,
             map: OffsetMap::new(request.map_bytes),
+            transactions: Transactions::default(),
             end_offset: request.cleanable.first_dirty_offset,
             next_segment: 0,
             progress: CompactionProgress::default(),
             request,
         };
         compaction.read_keys(pace)?;
+        compaction.transactions = compaction.transactions_from(0)?;
         compaction.progress.keys = compaction.map.len();
         Ok(compaction)
     }
@@ -229,6 +238,7 @@ impl<S: Storage> Compaction<S> {
             ..
         } = self.request.cleanable;
         let snapshot = Arc::clone(&self.snapshot);
+        let mut transactions = self.transactions_from(first_dirty_offset)?;
         for (index, segment) in snapshot.segments.iter().enumerate() {
             let segment_end = snapshot.segment_end_offset(index);
             if segment_end <= first_dirty_offset {
@@ -243,7 +253,7 @@ impl<S: Storage> Compaction<S> {
             let mut batches =
                 Batches::new(segment.file.get()?, segment.file.path(), position, size);
             while let Some((batch, _)) = batches.next(pace)? {
-                if !self.read_keys_of(&batch)? {
+                if !self.read_keys_of(&batch, &mut transactions)? {
                     return self.check_room(&batch);
                 }
                 self.end_offset = self.end_offset.max(batch.next_offset());
@@ -254,12 +264,23 @@ impl<S: Storage> Compaction<S> {
         Ok(())
     }
 
-    /// Whether all keys of the batch are in the map.
-    fn read_keys_of(&mut self, batch: &RecordBatch) -> Step<bool> {
+    /// The aborted transactions that end at or after `offset`.
+    fn transactions_from(&self, offset: i64) -> Step<Transactions> {
+        let end = self.request.cleanable.first_uncleanable_offset;
+        let aborted = self.snapshot.aborted_transactions(offset, end)?;
+        Ok(Transactions::new(aborted))
+    }
+
+    /// Whether all keys of the batch are in the map. Those of aborted transactions do not count.
+    fn read_keys_of(&mut self, batch: &RecordBatch, transactions: &mut Transactions) -> Step<bool> {
+        let undecodable = of_batch(batch.header());
         if batch.is_control() {
+            transactions.meet_marker(batch).map_err(&undecodable)?;
             return Ok(true);
         }
-        let undecodable = of_batch(batch.header());
+        if transactions.meet_batch(batch.header()) {
+            return Ok(true);
+        }
         let records = batch.records().map_err(&undecodable)?;
         for record in records.borrowed() {
             let record = record.map_err(&undecodable)?;
@@ -335,7 +356,6 @@ impl<S: Storage> Compaction<S> {
         for index in group {
             let (segment, size) = (&snapshot.segments[index], snapshot.segment_size(index));
             before += size;
-            output.push_aborted(&segment.transaction_index)?;
             let mut batches = Batches::new(segment.file.get()?, segment.file.path(), 0, size);
             while let Some((batch, is_last)) = batches.next(pace)? {
                 let is_last = is_last && Some(index) == last;
@@ -358,18 +378,27 @@ impl<S: Storage> Compaction<S> {
 
     /// Writes what is left of a batch; returns whether that is not all of it.
     fn clean_batch(
-        &self,
+        &mut self,
         batch: &RecordBatch,
         is_last: bool,
         output: &mut Output<S>,
         pace: &mut dyn Pace,
     ) -> Step<bool> {
+        let failed = of_batch(batch.header());
+        let (is_obsolete, aborted) = if batch.is_control() {
+            let marker = self.transactions.meet_marker(batch).map_err(&failed)?;
+            (marker.is_obsolete, marker.aborted)
+        } else {
+            (self.transactions.meet_batch(batch.header()), None)
+        };
         let filter = self.filter();
         let fate = Fate {
             is_anchor: is_last || filter.is_last_of_producer(batch.header()),
-            is_obsolete: false,
+            is_obsolete,
         };
-        let failed = of_batch(batch.header());
+        if let Some(aborted) = aborted {
+            output.push_aborted(&aborted);
+        }
         match filter.apply(batch, fate).map_err(&failed)? {
             Outcome::Kept => {
                 output.push(batch.header(), batch.bytes().clone(), pace)?;

@@ -9,7 +9,7 @@ use moldau_protocol::batch::BatchHeader;
 
 use super::{Pace, Step};
 use crate::error::{IoContext, LogError};
-use crate::index::{IndexFile, TransactionIndex};
+use crate::index::{AbortedTransaction, IndexFile};
 use crate::names::{CLEANED_SUFFIX, FileKind, SWAP_SUFFIX, file_name};
 use crate::segment::{Indexer, LazyFile, Segment};
 use crate::storage::{Storage, StorageFile, write_all_vectored};
@@ -86,12 +86,9 @@ impl<S: Storage> Output<S> {
         Ok(())
     }
 
-    /// Takes over the aborted transactions of a segment that is replaced.
-    pub(super) fn push_aborted(&self, index: &TransactionIndex<S>) -> Result<(), LogError> {
-        for aborted in index.from(i64::MIN)? {
-            self.segment.transaction_index.push(&aborted);
-        }
-        Ok(())
+    /// Adds an aborted transaction, whose marker was added last.
+    pub(super) fn push_aborted(&self, aborted: &AbortedTransaction) {
+        self.segment.transaction_index.push(aborted);
     }
 
     /// Bytes of all batches.

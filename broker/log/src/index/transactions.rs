@@ -49,6 +49,11 @@ impl<S: Storage> TransactionIndex<S> {
         }
     }
 
+    /// Opens the file, if there is one.
+    pub(crate) fn hold_open(&self) -> Result<(), LogError> {
+        self.entries.hold_open()
+    }
+
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         match &self.entries {

@@ -231,7 +231,8 @@ impl<S: Storage> Segment<S> {
     pub(crate) fn hold_open(&self) -> Result<(), LogError> {
         self.file.get()?;
         self.offset_index.hold_open()?;
-        self.time_index.hold_open()
+        self.time_index.hold_open()?;
+        self.transaction_index.hold_open()
     }
 
     /// Walks by headers from `position`, where a batch begins, to `end`.

@@ -10,6 +10,7 @@ mod batches;
 mod compaction;
 mod compaction_model;
 mod compaction_swap;
+mod compaction_transactions;
 mod crashes;
 mod directory;
 mod epochs;

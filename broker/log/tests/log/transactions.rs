@@ -16,10 +16,10 @@ use crate::batches::{DIRECTORY, file_names, new_log, small_segments};
 
 /// The open transactions of a partition: what the broker's producer states know.
 #[derive(Clone, Debug, Default)]
-struct Open(BTreeMap<i64, i64>);
+pub(crate) struct Open(pub(crate) BTreeMap<i64, i64>);
 
 impl Open {
-    fn end(
+    pub(crate) fn end(
         &mut self,
         producer_id: i64,
         marker: i64,
@@ -66,6 +66,9 @@ impl RecoveryObserver for Open {
     }
 
     fn control_batch(&mut self, batch: &RecordBatch) -> Option<AbortedTransaction> {
+        if batch.record_count() == 0 {
+            return None; // compaction left the header alone
+        }
         let marker = EndTransactionMarker::from_batch(batch).unwrap().unwrap();
         self.end(batch.producer_id(), batch.base_offset(), marker.committed)
     }
