@@ -219,6 +219,7 @@ impl Opened {
             .collect();
         let node = Arc::new(Node {
             cluster_id: KString::from(self.identity.cluster_id.clone()),
+            directory_id: self.identity.directory_id,
             coordinators: Coordinators::new(
                 &self.config,
                 Arc::clone(&self.partitions),

@@ -37,7 +37,7 @@ mod runtime;
 mod shutdown;
 
 pub use broker::{Broker, BrokerError, BrokerHandle, StartError};
-pub use config::{AdvertisedAddress, BrokerConfig, ConfigError};
+pub use config::{AdvertisedAddress, BrokerConfig, ConfigError, ConfigFileError};
 pub use data_dir::DataDirError;
 pub use metadata::ReplayError;
 pub use metrics::{BrokerMetrics, MetricsSnapshot};

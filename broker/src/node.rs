@@ -7,7 +7,7 @@ use arc_swap::Guard;
 use moldau_core::fetch_session::FetchSessions;
 use moldau_core::metadata::controller::Controller;
 use moldau_protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
-use moldau_protocol::{ErrorCode, KString};
+use moldau_protocol::{ErrorCode, KString, Uuid};
 use tokio::sync::watch;
 
 use crate::config::{BrokerConfig, Effective, LiveConfig};
@@ -24,6 +24,8 @@ pub(crate) struct Node {
     /// See [`Node::config`].
     pub(crate) live: Arc<LiveConfig>,
     pub(crate) cluster_id: KString,
+    /// The id of the data directory.
+    pub(crate) directory_id: Uuid,
     pub(crate) metadata: Metadata,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) writers: Arc<Writers>,

@@ -43,7 +43,7 @@ enum Verb {
     /// Run everything in one process: broker, SQL, connectors, console.
     Start(serve::StartArgs),
     /// Run the broker alone.
-    Broker(serve::ServeArgs),
+    Broker(serve::BrokerArgs),
     /// List, describe, create, grow and delete topics.
     Topic(topic::TopicArgs),
     /// Write lines from standard input to a topic.

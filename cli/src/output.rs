@@ -83,6 +83,11 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
+/// Prints something that a person may want to know and that stops nothing.
+pub(crate) fn print_note(note: &str) {
+    eprintln!("note: {note}");
+}
+
 /// Prints an error and the chain of its causes, each cause once.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let mut text = error.to_string();

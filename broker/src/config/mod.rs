@@ -7,6 +7,7 @@
 //! - internal topics get at most as many replicas as there are brokers.
 
 mod bindings;
+mod file;
 mod live;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+pub use file::{ConfigFileError, FileFormat};
 pub use moldau_core::config::ConfigError;
 use moldau_core::config::Scope;
 

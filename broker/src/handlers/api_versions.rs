@@ -3,18 +3,18 @@
 //! Tells clients what they may send. Its response header is always version 0.
 //! - an unknown version is answered in version 0 with `UNSUPPORTED_VERSION` and the version range of this API (KIP-511)
 //! - v3: the client's software name and version, which must look like names (KIP-511)
-//! - v4: features whose minimum is 0 may be listed (KAFKA-17011); we list none of these
+//! - v4: the minimum of a supported feature can be 0; older clients are told 1 (KAFKA-17011)
 //!
 //! Produce is advertised from version 0 although versions 0-2 are refused: librdkafka before 2.11 takes
 //! a higher minimum for a broker without compression (KAFKA-18659).
 
+use moldau_core::metadata::{FEATURES, Feature};
 use moldau_protocol::messages::api_versions::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use moldau_protocol::{ApiKey, ErrorCode, KString, ResponseKind};
 
 use super::{DISPATCH_TABLE, DispatchEntry, RequestContext};
-use crate::metadata::{METADATA_VERSION_FEATURE, METADATA_VERSION_LEVEL};
 use crate::node::Node;
 
 pub(super) fn handle(
@@ -36,20 +36,35 @@ pub(super) fn handle(
         api_keys: DISPATCH_TABLE.iter().map(range).collect(),
         ..Default::default()
     };
-    response.supported_features = vec![SupportedFeatureKey {
-        name: KString::from(METADATA_VERSION_FEATURE),
-        min_version: METADATA_VERSION_LEVEL,
-        max_version: METADATA_VERSION_LEVEL,
-        ..Default::default()
-    }];
+    response.supported_features = FEATURES
+        .iter()
+        .map(|feature| supported(feature, context.version))
+        .collect();
     response.finalized_features_epoch = node.metadata.version();
-    response.finalized_features = vec![FinalizedFeatureKey {
-        name: KString::from(METADATA_VERSION_FEATURE),
-        max_version_level: METADATA_VERSION_LEVEL,
-        min_version_level: METADATA_VERSION_LEVEL,
-        ..Default::default()
-    }];
+    response.finalized_features = node
+        .metadata
+        .image()
+        .feature_levels()
+        .into_iter()
+        .map(|(name, level)| FinalizedFeatureKey {
+            name,
+            max_version_level: level,
+            min_version_level: level,
+            ..Default::default()
+        })
+        .collect();
     response
+}
+
+/// Older clients cannot read a minimum of 0, which says that a feature can be off.
+fn supported(feature: &Feature, api_version: i16) -> SupportedFeatureKey {
+    let least = if api_version < 4 { 1 } else { 0 };
+    SupportedFeatureKey {
+        name: KString::from(feature.name),
+        min_version: feature.min_level.max(least),
+        max_version: feature.max_level,
+        ..Default::default()
+    }
 }
 
 /// The answer to a version that is not served, in the shape of version 0.
@@ -91,7 +106,18 @@ fn is_software_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_software_name;
+    use super::*;
+
+    #[test]
+    fn trap_1_a_feature_that_can_be_off_has_minimum_1_for_clients_before_version_4() {
+        let feature = Feature {
+            name: "transaction.version",
+            min_level: 0,
+            max_level: 2,
+        };
+        assert_eq!(supported(&feature, 3).min_version, 1);
+        assert_eq!(supported(&feature, 4).min_version, 0);
+    }
 
     #[test]
     fn software_names_begin_and_end_with_a_letter_or_digit() {

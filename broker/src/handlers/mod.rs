@@ -4,6 +4,8 @@
 //! handler's file names the same versions: a test compares them.
 
 mod alter_configs;
+mod alter_partition_reassignments;
+mod alter_replica_log_dirs;
 mod answer;
 mod api_versions;
 mod client_info;
@@ -15,7 +17,10 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod fetch_plan;
 mod fetch_read;
@@ -28,6 +33,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -36,6 +42,8 @@ mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 mod sync_group;
+mod unregister_broker;
+mod update_features;
 
 use std::sync::Arc;
 
@@ -86,11 +94,19 @@ pub const DISPATCH_TABLE: &[DispatchEntry] = &[
     entry(ApiKey::OffsetForLeaderEpoch, 2, 4),
     entry(ApiKey::DescribeConfigs, 1, 4),
     entry(ApiKey::AlterConfigs, 0, 2),
+    entry(ApiKey::AlterReplicaLogDirs, 1, 2),
+    entry(ApiKey::DescribeLogDirs, 1, 5),
     entry(ApiKey::CreatePartitions, 0, 3),
     entry(ApiKey::DeleteGroups, 0, 2),
+    entry(ApiKey::ElectLeaders, 0, 2),
     entry(ApiKey::IncrementalAlterConfigs, 0, 1),
+    entry(ApiKey::AlterPartitionReassignments, 0, 1),
+    entry(ApiKey::ListPartitionReassignments, 0, 0),
     entry(ApiKey::OffsetDelete, 0, 0),
+    entry(ApiKey::DescribeQuorum, 0, 2),
+    entry(ApiKey::UpdateFeatures, 0, 2),
     entry(ApiKey::DescribeCluster, 0, 2),
+    entry(ApiKey::UnregisterBroker, 0, 0),
     entry(ApiKey::ListConfigResources, 0, 1),
     entry(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
@@ -133,32 +149,56 @@ pub(crate) async fn start(
         }
         R::ListGroups(request) => Admission::running(list_groups::handle(node, request)),
         R::ApiVersions(request) => Admission::done(api_versions::handle(&node, &context, &request)),
-        R::CreateTopics(request) => Admission::running(create_topics::handle(node, request)),
-        R::DeleteTopics(request) => {
-            Admission::running(delete_topics::handle(node, context, request))
-        }
         R::DeleteRecords(request) => Admission::running(delete_records::handle(node, request)),
         R::InitProducerId(request) => Admission::running(init_producer_id::handle(node, request)),
         R::OffsetForLeaderEpoch(request) => {
             Admission::done(offset_for_leader_epoch::handle(&node, &request))
         }
-        R::DescribeConfigs(request) => Admission::done(describe_configs::handle(&node, &request)),
-        R::AlterConfigs(request) => Admission::running(alter_configs::handle(node, request)),
-        R::CreatePartitions(request) => {
-            Admission::running(create_partitions::handle(node, request))
-        }
         R::DeleteGroups(request) => {
             Admission::running(delete_groups::handle(node, context, request))
-        }
-        R::IncrementalAlterConfigs(request) => {
-            Admission::running(incremental_alter_configs::handle(node, request))
         }
         R::OffsetDelete(request) => {
             Admission::running(offset_delete::handle(node, context, request))
         }
+        other => administer(node, context, other),
+    }
+}
+
+/// Starts the handler of a request about topics, settings or the cluster.
+fn administer(node: Arc<Node>, context: RequestContext, request: RequestKind) -> Admission {
+    use RequestKind as R;
+    match request {
+        R::CreateTopics(request) => Admission::running(create_topics::handle(node, request)),
+        R::DeleteTopics(request) => {
+            Admission::running(delete_topics::handle(node, context, request))
+        }
+        R::DescribeConfigs(request) => Admission::done(describe_configs::handle(&node, &request)),
+        R::AlterConfigs(request) => Admission::running(alter_configs::handle(node, request)),
+        R::AlterReplicaLogDirs(request) => {
+            Admission::done(alter_replica_log_dirs::handle(&node, &request))
+        }
+        R::DescribeLogDirs(request) => Admission::running(describe_log_dirs::handle(node, request)),
+        R::CreatePartitions(request) => {
+            Admission::running(create_partitions::handle(node, request))
+        }
+        R::ElectLeaders(request) => Admission::running(elect_leaders::handle(node, request)),
+        R::IncrementalAlterConfigs(request) => {
+            Admission::running(incremental_alter_configs::handle(node, request))
+        }
+        R::AlterPartitionReassignments(request) => {
+            Admission::running(alter_partition_reassignments::handle(node, request))
+        }
+        R::ListPartitionReassignments(_) => Admission::done(list_partition_reassignments::handle()),
+        R::DescribeQuorum(request) => {
+            Admission::done(describe_quorum::handle(&node, &context, &request))
+        }
+        R::UpdateFeatures(request) => {
+            Admission::running(update_features::handle(node, context, request))
+        }
         R::DescribeCluster(request) => {
             Admission::done(describe_cluster::handle(&node, &context, &request))
         }
+        R::UnregisterBroker(request) => Admission::done(unregister_broker::handle(&node, &request)),
         R::ListConfigResources(request) => {
             Admission::done(list_config_resources::handle(&node, &context, &request))
         }

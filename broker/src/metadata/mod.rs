@@ -24,12 +24,6 @@ pub(crate) use quorum::{ProposeError, Quorum};
 use crate::config::LiveConfig;
 use crate::runtime::Partitions;
 
-/// The one feature that is finalized: clients and tools take it for the version of the cluster.
-pub(crate) const METADATA_VERSION_FEATURE: &str = "metadata.version";
-
-/// Level of [`METADATA_VERSION_FEATURE`]: Kafka 4.3-IV0 as `kafka-features` shows it.
-pub(crate) const METADATA_VERSION_LEVEL: i16 = 30;
-
 /// The metadata of the cluster, and the way to change it.
 #[derive(Debug)]
 pub(crate) struct Metadata {

@@ -312,6 +312,7 @@ async fn records_below_an_offset_can_be_deleted() {
     assert_eq!(wire.fetch("t", 0, 3).await.log_start_offset, 3);
 }
 
+/// Trap 12: consumers find out by the epoch whether their log was truncated.
 #[tokio::test]
 async fn an_epoch_ends_where_the_log_ends() {
     let broker = TestBroker::start().await;

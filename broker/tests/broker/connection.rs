@@ -21,6 +21,7 @@ fn framed(body: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Trap 2: Kafka closes the connection instead of answering.
 #[tokio::test]
 async fn an_unknown_api_closes_the_connection() {
     closes_the_connection(&framed(&[0x03, 0xe7, 0, 0, 0, 0, 0, 1, 255, 255])).await;
@@ -31,12 +32,14 @@ async fn an_api_that_exists_but_is_not_served_closes_the_connection() {
     closes_the_connection(&framed(&[0, 68, 0, 0, 0, 0, 0, 1, 255, 255, 0])).await;
 }
 
+/// Trap 2: only ApiVersions answers a version that it does not know.
 #[tokio::test]
 async fn a_version_that_is_not_served_closes_the_connection() {
     closes_the_connection(&framed(&[0, 3, 0, 99, 0, 0, 0, 1, 255, 255, 0])).await;
     closes_the_connection(&framed(&[0, 1, 0, 3, 0, 0, 0, 1, 255, 255, 0])).await;
 }
 
+/// Trap 2: so does a body that cannot be read.
 #[tokio::test]
 async fn a_body_that_cannot_be_read_closes_the_connection() {
     closes_the_connection(&framed(&[
@@ -71,6 +74,7 @@ async fn the_frame_limit_is_a_setting() {
     assert_eq!(wire.receive_frame().await, None);
 }
 
+/// Trap 1: a client of the future asks again in a version that it is told.
 #[tokio::test]
 async fn an_unknown_version_of_api_versions_is_answered_in_v0() {
     let broker = TestBroker::start().await;
@@ -129,6 +133,7 @@ async fn api_versions_names_every_api_of_the_dispatch_table() {
     }
 }
 
+/// Trap 1: from version 3 on the names are checked.
 #[tokio::test]
 async fn the_clients_software_must_have_a_name() {
     let broker = TestBroker::start().await;

@@ -54,6 +54,7 @@ async fn with_records() -> (TestBroker, Wire) {
     (broker, wire)
 }
 
+/// Trap 7: each special offset, from the version on that has it.
 #[tokio::test]
 async fn special_offsets() {
     let (_broker, mut wire) = with_records().await;
@@ -76,6 +77,7 @@ async fn special_offsets() {
     assert_eq!(look_up(&mut wire, 7, -3).await.timestamp, 600);
 }
 
+/// Trap 7: and not before.
 #[tokio::test]
 async fn a_special_offset_in_a_version_without_it_is_refused() {
     let (_broker, mut wire) = with_records().await;
@@ -89,6 +91,7 @@ async fn a_special_offset_in_a_version_without_it_is_refused() {
     }
 }
 
+/// Trap 7: the record inside its batch, not the batch.
 #[tokio::test]
 async fn a_time_finds_the_first_record_that_is_not_older_exactly() {
     let (_broker, mut wire) = with_records().await;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod admin;
+mod cluster_admin;
 mod compaction;
 mod connection;
 mod dispatcher;
@@ -17,4 +18,5 @@ mod metadata;
 mod producing;
 mod restart;
 mod settings;
+mod settings_document;
 mod versions;

@@ -28,6 +28,7 @@ fn names(response: &MetadataResponse) -> Vec<&str> {
         .collect()
 }
 
+/// Trap 3: the same bytes mean all topics in version 0, and none later.
 #[tokio::test]
 async fn no_topics_mean_all_in_v0_and_none_later_and_null_means_all() {
     let broker = TestBroker::start().await;
@@ -74,6 +75,7 @@ async fn a_missing_topic_is_created_when_the_client_allows_it() {
     assert_eq!(response.topics[0].error_code, 0);
 }
 
+/// Trap 3: both the client and the broker must allow it.
 #[tokio::test]
 async fn no_topic_is_created_when_the_broker_does_not_allow_it() {
     let broker = TestBroker::start_with(|config| config.auto_create_topics = false).await;
@@ -85,6 +87,7 @@ async fn no_topic_is_created_when_the_broker_does_not_allow_it() {
     );
 }
 
+/// Trap 15: names of topics.
 #[tokio::test]
 async fn names_that_are_not_allowed_are_refused() {
     let broker = TestBroker::start().await;
@@ -100,6 +103,7 @@ async fn names_that_are_not_allowed_are_refused() {
     }
 }
 
+/// Trap 3: an id stands for a name.
 #[tokio::test]
 async fn topics_are_found_by_id_from_v12_on() {
     let broker = TestBroker::start().await;
@@ -131,6 +135,7 @@ async fn topics_are_found_by_id_from_v12_on() {
     );
 }
 
+/// Trap 16: what is advertised is what the client can reach.
 #[tokio::test]
 async fn the_address_is_the_one_that_the_client_connected_to() {
     let broker = TestBroker::start().await;
@@ -144,6 +149,7 @@ async fn the_address_is_the_one_that_the_client_connected_to() {
     assert_eq!(response.controller_id, told.node_id);
 }
 
+/// Trap 16: `localhost` is either of them.
 #[tokio::test]
 async fn one_listener_takes_ipv4_and_ipv6() {
     let broker =
@@ -180,6 +186,7 @@ async fn a_configured_address_is_advertised_instead() {
     );
 }
 
+/// Trap 14: clients stop when the cluster id changes.
 #[tokio::test]
 async fn the_cluster_id_is_the_same_everywhere_and_after_a_restart() {
     let broker = TestBroker::start().await;
@@ -201,6 +208,7 @@ async fn the_cluster_id_is_the_same_everywhere_and_after_a_restart() {
     assert_eq!(broker.handle.cluster_id(), &*id);
 }
 
+/// Trap 3: operations on the cluster.
 #[tokio::test]
 async fn allowed_operations_are_told_only_when_asked_for() {
     let broker = TestBroker::start().await;

@@ -1,6 +1,7 @@
 //! `moldau start` and `moldau broker`: the servers, from the first line on the terminal to the last.
 
 pub(crate) mod address;
+mod broker_settings;
 pub(crate) mod document;
 mod ready;
 mod services;
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
+use moldau_broker::BrokerConfig;
 use moldau_connect::config::{Document, ParseContext};
 
 use self::address::ListenAddress;
@@ -19,18 +21,21 @@ use crate::shutdown::Shutdown;
 use crate::{logging, terminal};
 
 const DEFAULT_DATA_DIR: &str = "./moldau-data";
-const DEFAULT_KAFKA: &str = "[::]:9092";
 const DEFAULT_HTTP: &str = "127.0.0.1:8080";
 const DEFAULT_POSTGRES: &str = "127.0.0.1:5433";
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Directory for everything that is kept; created if missing.
-    #[arg(long, default_value = DEFAULT_DATA_DIR, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Address for Kafka clients; port 0 picks a free one.
-    #[arg(long, default_value = DEFAULT_KAFKA, value_name = "ADDR")]
-    kafka: ListenAddress,
+    /// Directory for everything that is kept; created if missing [default: ./moldau-data].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address for Kafka clients; port 0 picks a free one [default: [::]:9092].
+    #[arg(long, value_name = "ADDR")]
+    kafka: Option<ListenAddress>,
+    /// A broker setting, for example `-o log.retention.hours=24`; can be given again and again, and beats
+    /// every other place that gives the setting.
+    #[arg(short = 'o', long = "option", value_name = "NAME=VALUE")]
+    options: Vec<String>,
     /// Address for the console, metrics and health.
     #[arg(long, default_value = DEFAULT_HTTP, value_name = "ADDR")]
     http: ListenAddress,
@@ -51,28 +56,47 @@ pub(crate) struct StartArgs {
     serve: ServeArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct BrokerArgs {
+    /// A file of broker settings: YAML if its name ends so, else a Kafka `server.properties` as it is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
 /// Runs `moldau start`: everything in this process, until it is asked to stop.
 ///
 /// # Errors
 /// The file has mistakes, an address is taken, or the data directory cannot be used.
 pub(crate) async fn start(args: StartArgs, output: Output) -> anyhow::Result<()> {
+    let default = PathBuf::from(DEFAULT_DATA_DIR);
+    let data_dir = args.serve.data_dir.as_ref().unwrap_or(&default);
     let document = match &args.file {
-        Some(file) => Some(read_document(file, &args.serve.data_dir)?),
+        Some(file) => Some(read_document(file, data_dir)?),
         None => None,
+    };
+    let base = match &document {
+        Some(document) => broker_settings::from_document(document)?,
+        None => BrokerConfig::default(),
     };
     let mut serve = args.serve;
     if serve.postgres.is_none() {
         serve.postgres = Some(DEFAULT_POSTGRES.parse().map_err(anyhow::Error::msg)?);
     }
-    serve_until_stopped(&serve, document, output).await
+    serve_until_stopped(&serve, base, document, output).await
 }
 
 /// Runs `moldau broker`: the broker and its HTTP port, until it is asked to stop.
 ///
 /// # Errors
 /// As [`start`].
-pub(crate) async fn broker(args: ServeArgs, output: Output) -> anyhow::Result<()> {
-    serve_until_stopped(&args, None, output).await
+pub(crate) async fn broker(args: BrokerArgs, output: Output) -> anyhow::Result<()> {
+    let base = match &args.config {
+        Some(file) => broker_settings::from_file(file)?,
+        None => BrokerConfig::default(),
+    };
+    serve_until_stopped(&args.serve, base, None, output).await
 }
 
 fn read_document(file: &Path, data_dir: &Path) -> anyhow::Result<Document> {
@@ -83,17 +107,18 @@ fn read_document(file: &Path, data_dir: &Path) -> anyhow::Result<Document> {
 
 async fn serve_until_stopped(
     args: &ServeArgs,
+    base: BrokerConfig,
     document: Option<Document>,
     output: Output,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
+    let broker = broker_settings::with_arguments(base, args)?;
     let mut shutdown = Shutdown::listen()?;
-    std::fs::create_dir_all(&args.data_dir)
-        .with_context(|| format!("create data directory {}", args.data_dir.display()))?;
-    let log_file = logging::to_data_dir(&args.data_dir)?;
+    std::fs::create_dir_all(&broker.data_dir)
+        .with_context(|| format!("create data directory {}", broker.data_dir.display()))?;
+    let log_file = logging::to_data_dir(&broker.data_dir)?;
     let plan = Plan {
-        data_dir: args.data_dir.clone(),
-        kafka: args.kafka.0,
+        broker,
         http: args.http.0,
         postgres: args.postgres.map(|address| address.0),
     };

@@ -2,7 +2,6 @@
 //! the reverse order.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,8 +24,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What to start.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) data_dir: PathBuf,
-    pub(crate) kafka: SocketAddr,
+    pub(crate) broker: BrokerConfig,
     pub(crate) http: SocketAddr,
     pub(crate) postgres: Option<SocketAddr>,
 }
@@ -53,7 +51,8 @@ impl Services {
             Some(address) => Some(bind(address, "--postgres").await?),
             None => None,
         };
-        let broker = Broker::start(broker_config(&plan, document.as_ref())?).await?;
+        let data_dir = plan.broker.data_dir.clone();
+        let broker = Broker::start(plan.broker).await?;
         let client = Client::in_process(broker.dispatcher(), ClientConfig::new(""));
         let addresses = Addresses {
             cluster_id: broker.cluster_id().to_owned(),
@@ -67,7 +66,7 @@ impl Services {
                 Some(listener) => Some(reachable(listener.local_addr()?)),
                 None => None,
             },
-            data_dir: plan.data_dir.clone(),
+            data_dir: data_dir.clone(),
             pid: std::process::id(),
         };
         let engine = match &postgres_listener {
@@ -78,7 +77,7 @@ impl Services {
         let mut terminal = None;
         if let Some(document) = document {
             apply(&client, engine.as_ref(), &document).await?;
-            let config = ConnectConfig::new(&plan.data_dir);
+            let config = ConnectConfig::new(&data_dir);
             connect = Some(Connect::start(client.clone(), document.connectors, config));
             terminal = document.terminal;
         }
@@ -148,15 +147,6 @@ async fn within(part: &str, closing: impl Future<Output = ()>) {
     if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
         tracing::warn!(part, "did not close in time; going on");
     }
-}
-
-fn broker_config(plan: &Plan, document: Option<&Document>) -> anyhow::Result<BrokerConfig> {
-    let mut config = BrokerConfig::new(&plan.data_dir);
-    config.listeners = vec![plan.kafka];
-    if let Some(document) = document {
-        config.apply_settings(&document.broker)?;
-    }
-    Ok(config)
 }
 
 /// Creates the document's topics and runs its SQL; both leave alone what is there already.

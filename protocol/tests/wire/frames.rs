@@ -68,6 +68,7 @@ fn the_client_id_has_a_two_byte_length_also_in_flexible_headers() {
     );
 }
 
+/// Trap 17: a client that does not know our versions yet must be able to read it.
 #[test]
 fn the_header_of_an_api_versions_response_is_always_version_0() {
     let response = ResponseKind::from(ApiVersionsResponse::default());
@@ -78,6 +79,7 @@ fn the_header_of_an_api_versions_response_is_always_version_0() {
     assert_eq!(ApiKey::ApiVersions.request_header_version(3), 2);
 }
 
+/// Trap 17: tagged fields stand in the headers of flexible versions alone.
 #[test]
 fn header_versions_follow_the_flexible_versions() {
     assert_eq!(

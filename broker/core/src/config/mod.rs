@@ -3,6 +3,7 @@
 mod broker_settings;
 mod broker_values;
 mod describe;
+mod document;
 mod flush;
 mod group_settings;
 mod hint;
@@ -22,6 +23,7 @@ pub use self::describe::{
     ConfigQuery, describe_broker_configs, describe_cluster_configs, describe_group_configs,
     describe_topic_configs,
 };
+pub use self::document::settings_document;
 pub use self::flush::{FlushMode, FlushSetting};
 pub use self::group_settings::{group_setting, group_settings};
 use self::hint::hint;

@@ -242,7 +242,7 @@ impl Setting {
         self.check_rule(value)?;
         match self.support {
             Support::Full => Ok(()),
-            Support::Only(values) if values.contains(&value) => Ok(()),
+            Support::Only(values) if values.contains(&&*self.without_blanks(value)) => Ok(()),
             Support::Only(values) => Err(format!(
                 "\"{value}\" is not supported; use one of {}",
                 values.join(", ")
@@ -257,6 +257,15 @@ impl Setting {
                 self.or_use_default()
             )),
             Support::Ignored(reason) => Err(format!("not supported: {reason}; leave it out")),
+        }
+    }
+
+    /// A list without the blanks around its commas.
+    fn without_blanks(&self, value: &str) -> String {
+        if self.kind == SettingKind::List {
+            list_items(value).collect::<Vec<_>>().join(",")
+        } else {
+            value.to_owned()
         }
     }
 

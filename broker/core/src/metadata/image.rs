@@ -185,9 +185,10 @@ impl MetadataImage {
         self.config(ResourceType::Topic, name).map(Arc::as_ref)
     }
 
-    /// The finalized features and their levels, ordered by name.
-    pub fn features(&self) -> impl ExactSizeIterator<Item = (&KString, i16)> {
-        self.features.iter().map(|(name, level)| (name, *level))
+    /// The level that a feature was set to, 0 if it was switched off; `None` if nobody has set it.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<i16> {
+        self.features.get(name).copied()
     }
 
     /// The first producer id that is not given out.
@@ -197,12 +198,7 @@ impl MetadataImage {
     }
 
     fn set_feature(&mut self, name: &KString, level: i16) {
-        let features = Arc::make_mut(&mut self.features);
-        if level == 0 {
-            features.remove(name);
-        } else {
-            features.insert(name.clone(), level);
-        }
+        Arc::make_mut(&mut self.features).insert(name.clone(), level);
     }
 
     fn add_topic(&mut self, name: &KString, id: Uuid) -> Result<(), ApplyError> {

@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Setting] = &[
     Setting::int("node.id", "1", "The node's id.").rule(Rule::AtLeast(0)),
     Setting::int("num.partitions", "1", "Partitions of topics that are created without a number.").rule(Rule::AtLeast(1)).dynamic(),
     Setting::int("num.writer.threads", "", "Moldau's own: threads that append to partitions; unset, half of the cores and at most 4.").rule(Rule::AtLeast(1)).unset(),
-    Setting::list("process.roles", "broker,controller", "What the node does in the cluster; one node does both.").only(&["broker,controller", "controller,broker", "broker, controller", "controller, broker"]),
+    Setting::list("process.roles", "broker,controller", "What the node does in the cluster; one node does both.").only(&["broker,controller", "controller,broker"]),
     Setting::int("queued.max.requests", "500", "Appends that wait for one writer thread before producers have to wait.").rule(Rule::AtLeast(1)),
     Setting::int("request.timeout.ms", "30000", "How long an append by the broker itself, as for committed offsets, may take.").rule(Rule::AtLeast(1)),
     Setting::int("socket.request.max.bytes", "104857600", "Largest request that is read.").rule(Rule::AtLeast(1)),

@@ -7,9 +7,12 @@ mod alter_configs;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod elect_leaders;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod placement;
+mod reassignments;
+mod update_features;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -126,6 +129,13 @@ impl From<ConfigError> for Rejection {
 
 fn invalid_request(message: impl Into<String>) -> Rejection {
     Rejection::new(ErrorCode::InvalidRequest, message)
+}
+
+fn unknown_partition(topic: &KString, index: i32) -> Rejection {
+    Rejection::new(
+        ErrorCode::UnknownTopicOrPartition,
+        format!("there is no partition {index} of topic \"{topic}\""),
+    )
 }
 
 const NO_LEADER: i32 = -1;
