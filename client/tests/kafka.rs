@@ -20,5 +20,7 @@ mod consumer;
 mod group;
 #[path = "kafka/producer.rs"]
 mod producer;
+#[path = "kafka/rebalance.rs"]
+mod rebalance;
 #[path = "kafka/transaction.rs"]
 mod transaction;

@@ -13,6 +13,13 @@ pub trait Assignor: Send + Sync + 'static {
     /// Name by which the members find a strategy that all of them have, such as `range`.
     fn name(&self) -> &str;
 
+    /// Whether members keep reading while the group rebalances, and give up only what goes to others (KIP-429). Then a
+    /// partition must not be given to a member while another one has it in its `owned_partitions`: leave it out,
+    /// and the rebalance that follows can give it. All members of a group must agree on this.
+    fn is_cooperative(&self) -> bool {
+        false
+    }
+
     /// What this member tells the leader beside its topics; asked before every join.
     fn subscription_user_data(&self) -> Option<Bytes> {
         None
@@ -54,6 +61,8 @@ pub struct MemberSubscription {
     pub topics: Vec<KString>,
     /// What it had before the rebalance, where it tells.
     pub owned_partitions: Vec<TopicPartition>,
+    /// The generation in which it had them, where it tells.
+    pub generation: Option<i32>,
     /// What its strategy adds.
     pub user_data: Option<Bytes>,
 }

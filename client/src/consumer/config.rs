@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::consumer::assignor::{Assignor, RangeAssignor, RoundRobinAssignor};
+use crate::consumer::sticky::CooperativeStickyAssignor;
 use crate::error::ClientError;
 
 /// Settings of a [`Consumer`](crate::Consumer). Names and defaults are Kafka's, except that offsets are not
@@ -38,13 +39,17 @@ pub struct ConsumerConfig {
     pub check_crcs: Option<bool>,
     /// Without a heartbeat for this long, the group goes on without this member (45,000 ms).
     pub session_timeout_ms: i32,
-    /// Time between heartbeats (3,000 ms).
+    /// Time between heartbeats (3,000 ms). With [`GroupProtocol::Consumer`] the broker chooses this and the one above.
     pub heartbeat_interval_ms: u64,
     /// Longest time between two polls; a member that is slower leaves the group, as it is also the time that
     /// a rebalance waits for it (300,000 ms).
     pub max_poll_interval_ms: u64,
-    /// How partitions are shared out in the group.
+    /// How partitions are shared out in the group (classic protocol).
     pub assignor: AssignmentStrategy,
+    /// The protocol by which the group is joined (classic).
+    pub group_protocol: GroupProtocol,
+    /// Name of the broker's assignor, `uniform` or `range` (KIP-848); `None` leaves the choice to the broker.
+    pub group_remote_assignor: Option<String>,
     /// Whether topics that are subscribed to are created if the broker allows it (true).
     pub allow_auto_create_topics: bool,
 }
@@ -78,6 +83,8 @@ impl Default for ConsumerConfig {
             heartbeat_interval_ms: 3_000,
             max_poll_interval_ms: 300_000,
             assignor: AssignmentStrategy::Range,
+            group_protocol: GroupProtocol::Classic,
+            group_remote_assignor: None,
             allow_auto_create_topics: true,
         }
     }
@@ -128,6 +135,36 @@ impl Isolation {
     }
 }
 
+/// The protocol by which a member takes part in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum GroupProtocol {
+    /// The members share the partitions out among themselves, with [`ConsumerConfig::assignor`]. Every broker has it.
+    #[default]
+    Classic,
+    /// The coordinator shares the partitions out, and only what changes stops being read (KIP-848). Brokers have it
+    /// from Kafka 4.0 on, where the feature `group.version` is at least 1.
+    Consumer,
+    /// [`Consumer`](Self::Consumer) where the broker has it, and [`Classic`](Self::Classic) where it has not or where
+    /// the program brings its own assignor.
+    Automatic,
+}
+
+impl FromStr for GroupProtocol {
+    type Err = ClientError;
+
+    fn from_str(text: &str) -> Result<Self, ClientError> {
+        match text {
+            "classic" => Ok(Self::Classic),
+            "consumer" => Ok(Self::Consumer),
+            "automatic" => Ok(Self::Automatic),
+            _ => Err(ClientError::Config {
+                setting: "group_protocol",
+                reason: format!("\"{text}\" is not one of `classic`, `consumer`, `automatic`"),
+            }),
+        }
+    }
+}
+
 /// How partitions are shared out in a group. All members must have a strategy in common.
 #[derive(Clone, Default)]
 pub enum AssignmentStrategy {
@@ -136,6 +173,8 @@ pub enum AssignmentStrategy {
     Range,
     /// All partitions of all topics in turn.
     RoundRobin,
+    /// Evenly, and members keep what they have and go on reading it while the group rebalances.
+    CooperativeSticky,
     /// The program's own.
     Custom(Arc<dyn Assignor>),
 }
@@ -145,6 +184,7 @@ impl AssignmentStrategy {
         match self {
             Self::Range => Arc::new(RangeAssignor),
             Self::RoundRobin => Arc::new(RoundRobinAssignor),
+            Self::CooperativeSticky => Arc::new(CooperativeStickyAssignor),
             Self::Custom(assignor) => Arc::clone(assignor),
         }
     }

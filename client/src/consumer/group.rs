@@ -13,6 +13,7 @@ use crate::consumer::config::ConsumerConfig;
 use crate::consumer::fetcher::Fetcher;
 use crate::consumer::membership::{Joined, Membership, Phase, Polling};
 use crate::consumer::partitions::Search;
+use crate::consumer::subscription::Subscription;
 use crate::error::ClientError;
 use crate::offsets::GroupMetadata;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
@@ -24,10 +25,14 @@ pub(crate) struct Group {
     config: Arc<ConsumerConfig>,
     fetcher: Arc<Fetcher>,
     group_id: KString,
-    topics: Vec<KString>,
+    subscription: Subscription,
     membership: Membership,
-    /// The assignment that is read now.
+    /// The assignment that was taken over last, while this is a member.
     adopted: Option<Arc<Joined>>,
+    /// What is read now.
+    reading: Vec<TopicPartition>,
+    /// Whether partitions were given up since the last join, which others wait for.
+    has_given_up: bool,
     /// In whose name is committed; outlives `adopted` until the next join, so that what was read can be committed.
     committer: Option<GroupMetadata>,
     /// Whether the current failure was given to the program.
@@ -57,7 +62,7 @@ impl Group {
         config: &Arc<ConsumerConfig>,
         fetcher: &Arc<Fetcher>,
         group_id: KString,
-        topics: Vec<KString>,
+        subscription: Subscription,
     ) -> Self {
         Self {
             membership: Membership::start(client.clone(), Arc::clone(config), group_id.clone()),
@@ -65,8 +70,10 @@ impl Group {
             config: Arc::clone(config),
             fetcher: Arc::clone(fetcher),
             group_id,
-            topics,
+            subscription,
             adopted: None,
+            reading: Vec::new(),
+            has_given_up: false,
             committer: None,
             has_reported: false,
             auto_commit: AutoCommit {
@@ -77,8 +84,8 @@ impl Group {
     }
 
     /// Changes the topics; the next poll gives the partitions up and joins again.
-    pub(crate) fn subscribe(&mut self, topics: Vec<KString>) {
-        self.topics = topics;
+    pub(crate) fn subscribe(&mut self, subscription: Subscription) {
+        self.subscription = subscription;
         self.membership.rejoin();
     }
 
@@ -88,6 +95,15 @@ impl Group {
 
     /// In whose name offsets are committed.
     pub(crate) fn committer(&self) -> Result<GroupMetadata, ClientError> {
+        // With KIP-848 the epoch may have risen without any change that poll would have to act on.
+        if let (Some(committer), Phase::Stable(joined)) =
+            (&self.committer, &*self.membership.phase.borrow())
+            && joined.member.member_id == committer.member_id
+            && !joined.rejoins
+            && self.membership.keeps_partitions()
+        {
+            return Ok(joined.member.clone());
+        }
         self.committer.clone().ok_or_else(|| ClientError::Fenced {
             object: format!("this member of group \"{}\"", self.group_id),
             code: ErrorCode::UnknownMemberId,
@@ -99,12 +115,13 @@ impl Group {
         let phase = self.membership.phase.borrow_and_update().clone();
         match phase {
             Phase::Stable(joined) => {
-                if self.adopted.is_none() {
-                    return Ok(self.adopt(joined));
+                if let Some(rebalance) = self.follow(&joined).await {
+                    return Ok(Step::Changed(rebalance));
                 }
                 self.auto_commit();
             }
-            Phase::Joining => {}
+            Phase::Joining => self.auto_commit(),
+            Phase::Rebalancing if self.membership.keeps_partitions() => self.join(),
             Phase::Idle | Phase::Rebalancing | Phase::Lost => {
                 let is_lost = matches!(phase, Phase::Lost);
                 if let Some(rebalance) = self.give_up(is_lost).await {
@@ -127,18 +144,51 @@ impl Group {
 
     fn join(&mut self) {
         self.has_reported = false;
-        self.membership.join(&self.topics);
+        self.has_given_up = false;
+        self.membership
+            .join(&self.subscription, self.reading.clone());
     }
 
-    fn adopt(&mut self, joined: Arc<Joined>) -> Step {
+    /// Takes an assignment over: first gives up what is not in it, then, with the next call, reads what is new.
+    async fn follow(&mut self, joined: &Arc<Joined>) -> Option<Rebalance> {
+        if self
+            .adopted
+            .as_ref()
+            .is_some_and(|adopted| Arc::ptr_eq(adopted, joined))
+        {
+            return None;
+        }
+        self.committer = Some(joined.member.clone());
+        let wanted = |name: &TopicPartition| joined.partitions.contains(name);
+        let (kept, revoked): (Vec<_>, Vec<_>) = self.reading.iter().cloned().partition(wanted);
+        if !revoked.is_empty() {
+            self.commit_all().await;
+            self.fetcher.lock().assign(&kept, Search::Committed);
+            self.reading = kept;
+            self.has_given_up = true;
+            return Some(Rebalance {
+                revoked,
+                ..Rebalance::default()
+            });
+        }
+        let is_new = |name: &&TopicPartition| !self.reading.contains(name);
+        let assigned: Vec<_> = joined.partitions.iter().filter(is_new).cloned().collect();
         self.fetcher
             .lock()
             .assign(&joined.partitions, Search::Committed);
+        let is_first = self.adopted.is_none();
+        self.reading.clone_from(&joined.partitions);
+        self.adopted = Some(Arc::clone(joined));
+        self.membership.adopted(Arc::clone(joined));
+        if self.has_given_up && joined.rejoins {
+            // The others wait for what this member has given up.
+            self.join();
+        }
+        if assigned.is_empty() && !is_first {
+            return None;
+        }
         self.auto_commit.committed.clear();
-        self.committer = Some(joined.committer.clone());
-        let assigned = joined.partitions.clone();
-        self.adopted = Some(joined);
-        Step::Changed(Rebalance {
+        Some(Rebalance {
             assigned,
             ..Rebalance::default()
         })
@@ -149,16 +199,17 @@ impl Group {
         if self.adopted.is_some() && !is_lost {
             self.commit_all().await;
         }
-        let adopted = self.adopted.take()?;
+        self.adopted.take()?;
         self.fetcher.lock().assign(&[], Search::Committed);
         if is_lost {
             self.committer = None;
         }
-        if adopted.partitions.is_empty() {
+        let revoked = std::mem::take(&mut self.reading);
+        if revoked.is_empty() {
             return None;
         }
         Some(Rebalance {
-            revoked: adopted.partitions.clone(),
+            revoked,
             assigned: Vec::new(),
             lost: is_lost,
         })

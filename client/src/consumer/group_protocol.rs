@@ -6,7 +6,9 @@ use bytes::Bytes;
 use moldau_protocol::messages::consumer_protocol_assignment::{
     self as assignment, ConsumerProtocolAssignment,
 };
-use moldau_protocol::messages::consumer_protocol_subscription::ConsumerProtocolSubscription;
+use moldau_protocol::messages::consumer_protocol_subscription::{
+    self as subscription, ConsumerProtocolSubscription,
+};
 use moldau_protocol::messages::join_group::JoinGroupResponseMember;
 use moldau_protocol::messages::sync_group::SyncGroupRequestAssignment;
 use moldau_protocol::{KString, Message};
@@ -20,17 +22,31 @@ use crate::topic_partition::TopicPartition;
 pub(crate) const PROTOCOL_TYPE: KString = KString::from_static("consumer");
 
 /// What this member tells the leader.
+///
+/// `owned` is what it reads and the generation in which it got that, if it keeps it while the group rebalances.
 pub(crate) fn subscription(
     topics: &[KString],
     user_data: Option<Bytes>,
+    owned: Option<(&[TopicPartition], i32)>,
 ) -> Result<Bytes, ClientError> {
-    ConsumerProtocolSubscription {
+    let mut subscription = ConsumerProtocolSubscription {
         topics: topics.to_vec(),
         user_data,
         ..ConsumerProtocolSubscription::default()
+    };
+    let mut version = VERSION;
+    if let Some((partitions, generation_id)) = owned {
+        version = VERSION_WITH_GENERATION;
+        subscription.generation_id = generation_id;
+        let names = partitions.iter();
+        subscription.owned_partitions = by_topic(names.map(|name| (&name.topic, name.partition)))
+            .into_iter()
+            .map(|(topic, partitions)| subscription::TopicPartition { topic, partitions })
+            .collect();
     }
-    .encode_versioned(VERSION)
-    .map_err(|error| ClientError::protocol("group subscription", error))
+    subscription
+        .encode_versioned(version)
+        .map_err(|error| ClientError::protocol("group subscription", error))
 }
 
 /// What a member told the leader.
@@ -55,6 +71,7 @@ pub(crate) fn read_subscription(
             .iter()
             .flat_map(|topic| partitions(&topic.topic, &topic.partitions))
             .collect(),
+        generation: (subscription.generation_id >= 0).then_some(subscription.generation_id),
         user_data: subscription.user_data,
     })
 }
@@ -120,6 +137,10 @@ fn partitions(topic: &KString, partitions: &[i32]) -> impl Iterator<Item = Topic
 /// Version 1 is read by all members since Kafka 2.4 and has all that an eager member needs.
 const VERSION: i16 = 1;
 
+/// Version 2 says in which generation the partitions were got that the member keeps; members since Kafka 3.4 read it,
+/// and older ones what they know of it.
+const VERSION_WITH_GENERATION: i16 = 2;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +170,7 @@ mod tests {
     #[test]
     fn a_subscription_survives_the_way_to_the_leader() {
         let topics = [KString::from_static("orders")];
-        let metadata = subscription(&topics, Some(Bytes::from_static(b"host"))).unwrap();
+        let metadata = subscription(&topics, Some(Bytes::from_static(b"host")), None).unwrap();
         let member = JoinGroupResponseMember {
             member_id: KString::from_static("m"),
             metadata,
@@ -159,5 +180,23 @@ mod tests {
         assert_eq!(read.topics, topics);
         assert_eq!(read.user_data.as_deref(), Some(&b"host"[..]));
         assert!(read.owned_partitions.is_empty());
+    }
+
+    #[test]
+    fn what_a_cooperative_member_keeps_reaches_the_leader_with_its_generation() {
+        let topics = [KString::from_static("orders")];
+        let owned = [
+            TopicPartition::new("orders", 1),
+            TopicPartition::new("orders", 2),
+        ];
+        let member = JoinGroupResponseMember {
+            metadata: subscription(&topics, None, Some((&owned, 7))).unwrap(),
+            ..JoinGroupResponseMember::default()
+        };
+        let read = read_subscription(&member).unwrap();
+        assert_eq!(
+            (read.owned_partitions.as_slice(), read.generation),
+            (&owned[..], Some(7))
+        );
     }
 }

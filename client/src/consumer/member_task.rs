@@ -19,10 +19,12 @@ use crate::client::Client;
 use crate::consumer::assignor::{Assignor, GroupSubscriptions, MemberAssignment};
 use crate::consumer::config::ConsumerConfig;
 use crate::consumer::group_protocol as protocol;
-use crate::consumer::membership::{Command, Joined, Phase, PollClock};
+use crate::consumer::membership::{Command, Joined, Phase, PollClock, ended};
+use crate::consumer::subscription::Subscription;
 use crate::coordinator::{CoordinatorKind, coordinator_moved};
 use crate::error::ClientError;
 use crate::offsets::GroupMetadata;
+use crate::topic_partition::TopicPartition;
 use crate::transport::Purpose;
 
 /// The state of the task.
@@ -39,6 +41,12 @@ pub(crate) struct MemberTask {
     next_heartbeat: Instant,
     /// If this member leads the group: what the assignment was made from.
     led: Option<Led>,
+    subscription: Subscription,
+    /// The topics subscribed to; of a pattern those that there were at the last look.
+    topics: Vec<KString>,
+    look_at: Instant,
+    /// What is read while the group rebalances, by a cooperative assignor.
+    owned: Vec<TopicPartition>,
 }
 
 /// What the group's leader looks after: a change of these numbers needs another assignment.
@@ -78,6 +86,10 @@ impl MemberTask {
             is_member: false,
             next_heartbeat: Instant::now(),
             led: None,
+            subscription: Subscription::Topics(Vec::new()),
+            topics: Vec::new(),
+            look_at: Instant::now(),
+            owned: Vec::new(),
         }
     }
 
@@ -87,12 +99,16 @@ impl MemberTask {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    Some(Command::Join(topics)) => {
+                    Some(Command::Join { subscription, owned }) => {
+                        self.subscription = subscription;
+                        self.owned = owned;
                         tokio::select! {
-                            () = self.join(&topics) => {}
+                            () = self.join() => {}
                             () = closing.notified() => break,
                         }
                     }
+                    // The coordinator of this protocol need not know.
+                    Some(Command::Adopted(_)) => {}
                     Some(Command::Leave(reply)) => {
                         done = Some(reply);
                         break;
@@ -104,22 +120,12 @@ impl MemberTask {
         }
         self.leave("the consumer is closing").await;
         self.client.transport().forget(self.purpose);
-        while done.is_none() {
-            match commands.recv().await {
-                Some(Command::Leave(reply)) => done = Some(reply),
-                Some(Command::Join(_)) => {}
-                None => return,
-            }
-        }
-        if let Some(reply) = done {
-            // Whoever closed the consumer may have stopped waiting.
-            let _ = reply.send(());
-        }
+        ended(commands, done).await;
     }
 
-    async fn join(&mut self, topics: &[KString]) {
+    async fn join(&mut self) {
         self.led = None;
-        let phase = match self.join_group(topics).await {
+        let phase = match self.join_group().await {
             Ok(joined) => {
                 self.is_member = true;
                 self.next_heartbeat = self.heartbeat_at();
@@ -133,10 +139,17 @@ impl MemberTask {
 
     /// Joins and syncs until that succeeds, is refused, or `default_api_timeout_ms` has passed since the last
     /// answer that made sense.
-    async fn join_group(&mut self, topics: &[KString]) -> Result<Joined, ClientError> {
+    async fn join_group(&mut self) -> Result<Joined, ClientError> {
         let mut retry = Retry::api(self.client.config());
         loop {
-            let again = match self.join_once(topics).await? {
+            match self.subscription.topics(&self.client).await {
+                Ok(topics) => self.topics = topics,
+                Err(error) => {
+                    retry.after(error).await?;
+                    continue;
+                }
+            }
+            let again = match self.join_once().await? {
                 Ok(response) => {
                     retry = Retry::api(self.client.config());
                     match self.sync_once(&response).await? {
@@ -153,11 +166,13 @@ impl MemberTask {
         }
     }
 
-    async fn join_once(
-        &mut self,
-        topics: &[KString],
-    ) -> Result<Result<JoinGroupResponse, Again>, ClientError> {
-        let metadata = protocol::subscription(topics, self.assignor.subscription_user_data())?;
+    async fn join_once(&mut self) -> Result<Result<JoinGroupResponse, Again>, ClientError> {
+        let owned = (self.owned.as_slice(), self.committer.generation_id);
+        let metadata = protocol::subscription(
+            &self.topics,
+            self.assignor.subscription_user_data(),
+            self.assignor.is_cooperative().then_some(owned),
+        )?;
         let rebalance_timeout = i32::try_from(self.config.max_poll_interval_ms).unwrap_or(i32::MAX);
         let request = JoinGroupRequest {
             group_id: self.committer.group_id.clone(),
@@ -233,8 +248,9 @@ impl MemberTask {
         self.assignor
             .on_assignment(&assignment, self.committer.generation_id);
         Ok(Ok(Joined {
-            committer: self.committer.clone(),
+            member: self.committer.clone(),
             partitions: assignment.partitions,
+            rejoins: true,
         }))
     }
 
@@ -336,7 +352,10 @@ impl MemberTask {
             }
         };
         match code {
-            ErrorCode::None => self.watch_topics().await,
+            ErrorCode::None => {
+                self.watch_pattern().await;
+                self.watch_topics().await;
+            }
             ErrorCode::RebalanceInProgress => self.rebalance(),
             ErrorCode::FencedInstanceId => {
                 let error = self.check(code).err();
@@ -355,6 +374,23 @@ impl MemberTask {
                 }
                 self.next_heartbeat = self.retry_at();
             }
+        }
+    }
+
+    /// With a pattern: topics that appear or go need another subscription.
+    async fn watch_pattern(&mut self) {
+        let Subscription::Pattern(_) = &self.subscription else {
+            return;
+        };
+        if Instant::now() < self.look_at {
+            return;
+        }
+        let max_age = Duration::from_millis(self.client.config().metadata_max_age_ms);
+        self.look_at = Instant::now() + max_age.min(MISSING_TOPIC_AFTER);
+        match self.subscription.topics(&self.client).await {
+            Ok(topics) if topics != self.topics => self.rebalance(),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "topics could not be listed"),
         }
     }
 
@@ -483,6 +519,7 @@ impl MemberTask {
     fn forget_member(&mut self) {
         self.is_member = false;
         self.led = None;
+        self.owned.clear();
         self.committer.member_id = KString::EMPTY;
         self.committer.generation_id = -1;
     }
@@ -524,5 +561,5 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How long a rebalance waits for a topic that the broker may be creating.
 const CREATED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often the leader looks for subscribed topics that do not exist yet.
+/// How often the leader looks for subscribed topics that do not exist yet, and a member for topics of its pattern.
 const MISSING_TOPIC_AFTER: Duration = Duration::from_secs(5);

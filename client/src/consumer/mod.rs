@@ -3,6 +3,7 @@
 pub mod assignor;
 mod batch;
 mod config;
+mod epoch_task;
 mod fetch_session;
 mod fetcher;
 mod group;
@@ -12,6 +13,8 @@ mod membership;
 mod partitions;
 mod positions;
 mod readable;
+mod sticky;
+mod subscription;
 mod truncation;
 
 use std::collections::BTreeMap;
@@ -19,14 +22,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use moldau_protocol::KString;
+use moldau_protocol::{ErrorCode, KString};
 use tokio::time::Instant;
 
 use crate::admin::OffsetSpec;
+use crate::backoff::Retry;
 use crate::client::Client;
 use crate::consumer::fetcher::Fetcher;
 use crate::consumer::group::{Group, Step};
 use crate::consumer::partitions::Search;
+use crate::consumer::subscription::{Pattern, Subscription};
 use crate::error::ClientError;
 use crate::offsets::GroupMetadata;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
@@ -36,7 +41,10 @@ pub use crate::consumer::assignor::{
     RoundRobinAssignor,
 };
 pub use crate::consumer::batch::FetchedBatch;
-pub use crate::consumer::config::{AssignmentStrategy, ConsumerConfig, Isolation, OffsetReset};
+pub use crate::consumer::config::{
+    AssignmentStrategy, ConsumerConfig, GroupProtocol, Isolation, OffsetReset,
+};
+pub use crate::consumer::sticky::CooperativeStickyAssignor;
 
 /// Reads partitions. Batches are fetched ahead in the background; a group's heartbeats run there too.
 ///
@@ -63,7 +71,8 @@ pub struct Poll {
 /// A change of the partitions that a group member reads.
 ///
 /// A rebalance comes in two steps: first `revoked`, where the caller finishes and commits what it has read before it
-/// polls again; then, when the group has agreed, `assigned`.
+/// polls again; then, when the group has agreed, `assigned`. By the classic protocol these are all partitions, unless
+/// the assignor is cooperative; by [`GroupProtocol::Consumer`] and by cooperative assignors only those that change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebalance {
     /// Partitions that are taken away.
@@ -106,9 +115,6 @@ impl Consumer {
     ///
     /// There is no `group_id`, or no topic.
     pub fn subscribe(&mut self, topics: &[impl AsRef<str>]) -> Result<(), ClientError> {
-        let Some(group_id) = self.config.group_id.as_deref().filter(|id| !id.is_empty()) else {
-            return Err(no_group());
-        };
         if topics.is_empty() {
             return Err(ClientError::Config {
                 setting: "topics",
@@ -118,13 +124,36 @@ impl Consumer {
         let topics = topics
             .iter()
             .map(|topic| KString::copy_from(topic.as_ref()));
-        let topics: Vec<_> = topics.collect();
+        self.subscribe_to(Subscription::Topics(topics.collect()))
+    }
+
+    /// As [`subscribe`](Self::subscribe), for all topics whose whole names match `pattern`, also those that are created
+    /// later. The pattern is in RE2's syntax. By [`GroupProtocol::Consumer`] the broker matches it (Kafka 4.1 and
+    /// later), else this client, without the brokers' own topics.
+    ///
+    /// # Errors
+    ///
+    /// There is no `group_id`, or `pattern` is not a regular expression.
+    pub fn subscribe_pattern(&mut self, pattern: &str) -> Result<(), ClientError> {
+        self.subscribe_to(Subscription::Pattern(Pattern::parse(pattern)?))
+    }
+
+    fn subscribe_to(&mut self, subscription: Subscription) -> Result<(), ClientError> {
+        let Some(group_id) = self.config.group_id.as_deref().filter(|id| !id.is_empty()) else {
+            return Err(no_group());
+        };
         match &mut self.group {
-            Some(group) => group.subscribe(topics),
+            Some(group) => group.subscribe(subscription),
             None => {
                 self.fetcher.lock().assign(&[], Search::Committed);
                 let group_id = KString::copy_from(group_id);
-                let group = Group::new(&self.client, &self.config, &self.fetcher, group_id, topics);
+                let group = Group::new(
+                    &self.client,
+                    &self.config,
+                    &self.fetcher,
+                    group_id,
+                    subscription,
+                );
                 self.group = Some(group);
             }
         }
@@ -270,8 +299,16 @@ impl Consumer {
         &mut self,
         offsets: &[(TopicPartition, OffsetAndMetadata)],
     ) -> Result<(), ClientError> {
-        let committer = self.group_metadata()?;
-        self.client.commit_offsets(&committer, offsets).await
+        let mut retry = Retry::api(self.client.config());
+        loop {
+            let committer = self.group_metadata()?;
+            let error = match self.client.commit_offsets(&committer, offsets).await {
+                Err(error) if error.code() == Some(ErrorCode::StaleMemberEpoch) => error,
+                result => return result,
+            };
+            // The coordinator has given this member a newer epoch, of which a heartbeat tells (KIP-848).
+            retry.wait(error).await?;
+        }
     }
 
     /// In whose name this consumer stores positions, for

@@ -9,7 +9,7 @@ use std::time::Duration;
 use moldau_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
-use moldau_protocol::{ApiKey, ErrorCode, KString};
+use moldau_protocol::{ApiKey, ErrorCode, KString, Uuid};
 use tokio::time::Instant;
 
 use crate::backoff::Retry;
@@ -200,6 +200,33 @@ impl MetadataCache {
             current.cluster = Arc::new(cluster);
         }
         is_news
+    }
+
+    /// The names of topics by their ids. Topics that do not exist are left out.
+    pub(crate) async fn names(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, KString>, ClientError> {
+        let known = self.cluster();
+        let missing: Vec<_> = ids
+            .iter()
+            .filter(|id| known.topic_name(id).is_none())
+            .copied()
+            .collect();
+        if !missing.is_empty() {
+            let topics = missing.into_iter().map(|topic_id| MetadataRequestTopic {
+                topic_id,
+                name: None,
+                ..MetadataRequestTopic::default()
+            });
+            let response = self.ask_topics(Some(topics.collect()), false).await?;
+            let names = response.topics.iter().filter(|topic| topic.error_code == 0);
+            let names: Vec<_> = names.filter_map(|topic| topic.name.clone()).collect();
+            self.want(&names);
+            self.store(&response);
+        }
+        let cluster = self.cluster();
+        let names = ids
+            .iter()
+            .filter_map(|id| Some((*id, cluster.topic_name(id)?.clone())));
+        Ok(names.collect())
     }
 
     /// A connection for short requests to whichever broker answers: known ones first, then the bootstrap servers.
