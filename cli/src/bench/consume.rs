@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use moldau_client::{ConsumerConfig, OffsetReset, SeekTo, TopicPartition};
+use indicatif::ProgressBar;
+use moldau_client::{Client, Consumer, ConsumerConfig, OffsetReset, SeekTo, TopicPartition};
 
 use super::process::Usage;
 use super::report::Report;
@@ -25,8 +26,51 @@ pub(crate) struct ConsumeArgs {
 
 pub(crate) async fn run(args: ConsumeArgs, output: Output) -> anyhow::Result<()> {
     let client = args.load.open().await?;
+    let before = args.load.server_pid.map(Usage::of).transpose()?;
+    let progress = progress_bar(args.records);
+    let report = measure(&client, &args.load.topic, args.records, &progress).await?;
+    progress.finish_and_clear();
+    let after = args.load.server_pid.map(Usage::of).transpose()?;
+    report.with_server(before, after).print(output)
+}
+
+/// Reads `records` records of a topic from its start.
+///
+/// # Errors
+/// The topic cannot be read, or holds fewer records.
+pub(crate) async fn measure(
+    client: &Client,
+    topic: &str,
+    records: u64,
+    progress: &ProgressBar,
+) -> anyhow::Result<Report> {
+    let mut consumer = at_start(client, topic).await?;
+    let began = Instant::now();
+    let (mut read, mut read_bytes) = (0, 0);
+    let mut last_record = began;
+    while read < records {
+        for batch in &consumer.poll(Duration::from_millis(500)).await?.batches {
+            for record in batch.records()? {
+                let record = record?;
+                read += 1;
+                read_bytes += record.key.map_or(0, |key| key.len()) as u64;
+                read_bytes += record.value.map_or(0, |value| value.len()) as u64;
+            }
+            last_record = Instant::now();
+        }
+        progress.set_position(read);
+        if last_record.elapsed() > STALL_TIMEOUT {
+            bail!("topic {topic:?} gave {read} records and then none for {STALL_TIMEOUT:?}");
+        }
+    }
+    let took = began.elapsed();
+    consumer.close().await;
+    Ok(Report::new("consume", read, read_bytes, took))
+}
+
+async fn at_start(client: &Client, topic: &str) -> anyhow::Result<Consumer> {
     let partitions = client
-        .partition_count(&args.load.topic)
+        .partition_count(topic)
         .await?
         .context("the topic was deleted")?;
     let mut consumer = client.consumer(ConsumerConfig {
@@ -34,40 +78,11 @@ pub(crate) async fn run(args: ConsumeArgs, output: Output) -> anyhow::Result<()>
         ..ConsumerConfig::default()
     });
     let assigned: Vec<TopicPartition> = (0..partitions)
-        .map(|partition| TopicPartition::new(&args.load.topic, partition))
+        .map(|partition| TopicPartition::new(topic, partition))
         .collect();
     consumer.assign(assigned.clone());
     for partition in &assigned {
         consumer.seek_to(partition, SeekTo::Beginning).await?;
     }
-    let before = args.load.server_pid.map(Usage::of).transpose()?;
-    let progress = progress_bar(args.records);
-    let began = Instant::now();
-    let (mut records, mut record_bytes) = (0, 0);
-    let mut last_record = began;
-    while records < args.records {
-        for batch in &consumer.poll(Duration::from_millis(500)).await?.batches {
-            for record in batch.records()? {
-                let record = record?;
-                records += 1;
-                record_bytes += record.key.map_or(0, |key| key.len()) as u64;
-                record_bytes += record.value.map_or(0, |value| value.len()) as u64;
-            }
-            last_record = Instant::now();
-        }
-        progress.set_position(records);
-        if last_record.elapsed() > STALL_TIMEOUT {
-            bail!(
-                "topic {:?} gave {records} records and then none for {STALL_TIMEOUT:?}",
-                args.load.topic
-            );
-        }
-    }
-    let took = began.elapsed();
-    let after = args.load.server_pid.map(Usage::of).transpose()?;
-    progress.finish_and_clear();
-    consumer.close().await;
-    Report::new("consume", records, record_bytes, took)
-        .with_server(before, after)
-        .print(output)
+    Ok(consumer)
 }

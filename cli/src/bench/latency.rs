@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::{BufMut, BytesMut};
 use clap::Args;
+use indicatif::ProgressBar;
 use moldau_client::{
     Acks, Client, Consumer, ConsumerConfig, OffsetReset, ProducerConfig, ProducerRecord, SeekTo,
     TopicPartition,
@@ -39,21 +40,51 @@ pub(crate) struct LatencyArgs {
     acks: Acks,
 }
 
+/// What is sent, and how often.
+#[derive(Debug, Clone)]
+pub(crate) struct LatencyLoad {
+    pub(crate) topic: String,
+    pub(crate) records: u64,
+    /// Records a second.
+    pub(crate) rate: u64,
+    pub(crate) size: usize,
+    pub(crate) acks: Acks,
+}
+
 pub(crate) async fn run(args: LatencyArgs, output: Output) -> anyhow::Result<()> {
     let client = args.load.open().await?;
-    let consumer = open_at_end(&client, &args.load.topic).await?;
+    let load = LatencyLoad {
+        topic: args.load.topic.clone(),
+        records: args.records,
+        rate: args.rate,
+        size: args.size,
+        acks: args.acks,
+    };
     let before = args.load.server_pid.map(Usage::of).transpose()?;
+    let progress = progress_bar(args.records);
+    let report = measure(&client, &load, &progress).await?;
+    progress.finish_and_clear();
+    let after = args.load.server_pid.map(Usage::of).transpose()?;
+    report.with_server(before, after).print(output)
+}
+
+/// Sends at the fixed rate and receives everything.
+///
+/// # Errors
+/// A record is not accepted or not received.
+pub(crate) async fn measure(
+    client: &Client,
+    load: &LatencyLoad,
+    progress: &ProgressBar,
+) -> anyhow::Result<Report> {
+    let consumer = open_at_end(client, &load.topic).await?;
     let began = Instant::now();
-    let receiver = tokio::spawn(receive(consumer, args.records, began));
-    send(&client, &args, began).await?;
+    let receiver = tokio::spawn(receive(consumer, load.records, began));
+    send(client, load, began, progress).await?;
     let latencies = receiver.await.context("the receiving task failed")??;
     let took = began.elapsed();
-    let after = args.load.server_pid.map(Usage::of).transpose()?;
-    let size = args.size.max(STAMP_BYTES) as u64;
-    Report::new("latency", args.records, args.records * size, took)
-        .with_latencies(latencies)
-        .with_server(before, after)
-        .print(output)
+    let size = load.size.max(STAMP_BYTES) as u64;
+    Ok(Report::new("latency", load.records, load.records * size, took).with_latencies(latencies))
 }
 
 async fn open_at_end(client: &Client, topic: &str) -> anyhow::Result<Consumer> {
@@ -77,24 +108,28 @@ async fn open_at_end(client: &Client, topic: &str) -> anyhow::Result<Consumer> {
 
 /// Sends at the fixed rate. Each value carries the time at which it was *due*, so that a stalled
 /// endpoint is charged for the records that had to wait behind the stall.
-async fn send(client: &Client, args: &LatencyArgs, began: Instant) -> anyhow::Result<()> {
+async fn send(
+    client: &Client,
+    load: &LatencyLoad,
+    began: Instant,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
     let producer = client.producer(ProducerConfig {
-        acks: args.acks,
-        enable_idempotence: args.acks == Acks::All,
+        acks: load.acks,
+        enable_idempotence: load.acks == Acks::All,
         linger_ms: 0,
         ..ProducerConfig::default()
     });
-    let filler = payloads(args.size.saturating_sub(STAMP_BYTES));
-    let progress = progress_bar(args.records);
-    for (index, filler) in (0..args.records).zip(filler.iter().cycle()) {
-        let due = Duration::from_secs_f64(index as f64 / args.rate as f64);
+    let filler = payloads(load.size.saturating_sub(STAMP_BYTES));
+    for (index, filler) in (0..load.records).zip(filler.iter().cycle()) {
+        let due = Duration::from_secs_f64(index as f64 / load.rate as f64);
         tokio::time::sleep_until((began + due).into()).await;
-        let mut value = BytesMut::with_capacity(args.size.max(STAMP_BYTES));
+        let mut value = BytesMut::with_capacity(load.size.max(STAMP_BYTES));
         value.put_u64(due.as_nanos() as u64);
         value.put_slice(filler);
         producer
             .send(ProducerRecord::new(
-                args.load.topic.clone(),
+                load.topic.clone(),
                 None,
                 Some(value.freeze()),
             ))
@@ -103,7 +138,6 @@ async fn send(client: &Client, args: &LatencyArgs, began: Instant) -> anyhow::Re
     }
     producer.flush().await?;
     producer.close().await;
-    progress.finish_and_clear();
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Figures depend on the machine; compare endpoints in one run, alternating, and quote ratios.
 
+mod compare;
 mod consume;
 mod latency;
 mod process;
@@ -36,6 +37,8 @@ enum Load {
     Consume(consume::ConsumeArgs),
     /// Send records at a fixed rate and time each from send to receipt.
     Latency(latency::LatencyArgs),
+    /// Run many loads on two endpoints in turn, and print ratios.
+    Compare(compare::CompareArgs),
 }
 
 /// What all loads share.
@@ -63,6 +66,7 @@ pub(crate) async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
         Load::Produce(args) => produce::run(args, output).await,
         Load::Consume(args) => consume::run(args, output).await,
         Load::Latency(args) => latency::run(args, output).await,
+        Load::Compare(args) => compare::run(args, output).await,
     }
 }
 

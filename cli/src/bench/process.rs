@@ -2,11 +2,13 @@
 
 use anyhow::Context;
 
-/// CPU time and peak memory that a process has used up to now.
+/// CPU time and memory that a process has used up to now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
     pub(crate) peak_memory_bytes: u64,
+    /// Memory in use at this moment.
+    pub(crate) memory_bytes: u64,
 }
 
 impl Usage {
@@ -22,10 +24,17 @@ impl Usage {
                 .with_context(|| format!("no CPU times in /proc/{pid}/stat"))?
                 as f64
                 / TICKS_PER_SECOND,
-            peak_memory_bytes: peak_memory(&status)
+            memory_bytes: memory(&status, "VmRSS:")
+                .with_context(|| format!("no VmRSS in /proc/{pid}/status"))?,
+            peak_memory_bytes: memory(&status, "VmHWM:")
                 .with_context(|| format!("no VmHWM in /proc/{pid}/status"))?,
         })
     }
+}
+
+/// Lets the peak memory of a process begin anew; without the right to do so it goes on counting from the process' start.
+pub(crate) fn reset_peak_memory(pid: u32) {
+    let _ = std::fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
 /// Linux reports process times in hundredths of a second on every architecture we run on.
@@ -45,10 +54,8 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn peak_memory(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn memory(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -65,8 +72,11 @@ mod tests {
     }
 
     #[test]
-    fn peak_memory_is_in_kibibytes() {
-        assert_eq!(peak_memory("Name:\tx\nVmHWM:\t  2048 kB\n"), Some(2 << 20));
-        assert_eq!(peak_memory("Name:\tx\n"), None);
+    fn memory_is_in_kibibytes() {
+        assert_eq!(
+            memory("Name:\tx\nVmHWM:\t  2048 kB\n", "VmHWM:"),
+            Some(2 << 20)
+        );
+        assert_eq!(memory("Name:\tx\n", "VmHWM:"), None);
     }
 }

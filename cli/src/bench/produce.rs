@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use moldau_client::{Acks, Compression, Delivery, Producer, ProducerConfig, ProducerRecord};
+use indicatif::ProgressBar;
+use moldau_client::{
+    Acks, Client, Compression, Delivery, Producer, ProducerConfig, ProducerRecord,
+};
 use tokio::sync::mpsc;
 
 use super::process::Usage;
@@ -42,40 +45,72 @@ pub(crate) struct ProduceArgs {
     linger_ms: u64,
 }
 
+/// What is sent, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct ProduceLoad {
+    pub(crate) topic: String,
+    pub(crate) records: u64,
+    pub(crate) size: usize,
+    pub(crate) acks: Acks,
+    pub(crate) compression: Compression,
+    pub(crate) batch_size: usize,
+    pub(crate) linger_ms: u64,
+}
+
 pub(crate) async fn run(args: ProduceArgs, output: Output) -> anyhow::Result<()> {
     let client = args.load.open().await?;
-    let producer = client.producer(ProducerConfig {
+    let load = ProduceLoad {
+        topic: args.load.topic.clone(),
+        records: args.records,
+        size: args.size,
         acks: args.acks,
-        enable_idempotence: args.acks == Acks::All,
         compression: args.compression,
         batch_size: args.batch_size,
         linger_ms: args.linger_ms,
-        ..ProducerConfig::default()
-    });
+    };
     let before = args.load.server_pid.map(Usage::of).transpose()?;
-    let began = Instant::now();
-    let latencies = send_all(&args, &producer).await?;
-    let took = began.elapsed();
+    let progress = progress_bar(args.records);
+    let report = measure(&client, &load, &progress).await?;
+    progress.finish_and_clear();
     let after = args.load.server_pid.map(Usage::of).transpose()?;
-    producer.close().await;
-    Report::new(
-        "produce",
-        args.records,
-        args.records * args.size as u64,
-        took,
-    )
-    .with_latencies(latencies)
-    .with_server(before, after)
-    .print(output)
+    report.with_server(before, after).print(output)
 }
 
-async fn send_all(args: &ProduceArgs, producer: &Producer) -> anyhow::Result<Vec<Duration>> {
-    let values = payloads(args.size);
-    let topic = moldau_protocol::KString::from(args.load.topic.clone());
+/// Sends everything and waits until it is acknowledged.
+///
+/// # Errors
+/// A record is not accepted.
+pub(crate) async fn measure(
+    client: &Client,
+    load: &ProduceLoad,
+    progress: &ProgressBar,
+) -> anyhow::Result<Report> {
+    let producer = client.producer(ProducerConfig {
+        acks: load.acks,
+        enable_idempotence: load.acks == Acks::All,
+        compression: load.compression,
+        batch_size: load.batch_size,
+        linger_ms: load.linger_ms,
+        ..ProducerConfig::default()
+    });
+    let began = Instant::now();
+    let latencies = send_all(load, &producer, progress).await?;
+    let took = began.elapsed();
+    producer.close().await;
+    let bytes = load.records * load.size as u64;
+    Ok(Report::new("produce", load.records, bytes, took).with_latencies(latencies))
+}
+
+async fn send_all(
+    load: &ProduceLoad,
+    producer: &Producer,
+    progress: &ProgressBar,
+) -> anyhow::Result<Vec<Duration>> {
+    let values = payloads(load.size);
+    let topic = moldau_protocol::KString::from(load.topic.clone());
     let (measured, deliveries) = mpsc::channel(MAX_AWAITED);
     let latencies = tokio::spawn(await_deliveries(deliveries));
-    let progress = progress_bar(args.records);
-    for (index, value) in (0..args.records).zip(values.iter().cycle()) {
+    for (index, value) in (0..load.records).zip(values.iter().cycle()) {
         let record = ProducerRecord::new(topic.clone(), None, Some(value.clone()));
         let sent = Instant::now();
         let delivery = producer
@@ -95,7 +130,6 @@ async fn send_all(args: &ProduceArgs, producer: &Producer) -> anyhow::Result<Vec
         .flush()
         .await
         .context("a record was not acknowledged")?;
-    progress.finish_and_clear();
     latencies
         .await
         .context("the task that measures latencies failed")?
