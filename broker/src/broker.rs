@@ -21,6 +21,7 @@ use crate::background;
 use crate::config::{BrokerConfig, ConfigError, LiveConfig};
 use crate::coordinator::Coordinators;
 use crate::data_dir::{DataDir, DataDirError, Identity, random_uuid};
+use crate::file_limit;
 use crate::in_process::InProcess;
 use crate::metadata::{
     Metadata, MetadataLog, ProposeError, Quorum, ReplayError, metadata_partition,
@@ -108,6 +109,7 @@ impl Broker {
     /// Says which setting, address, file or directory is at fault.
     pub async fn start(config: BrokerConfig) -> Result<BrokerHandle, StartError> {
         config.validate()?;
+        file_limit::raise();
         let live = Arc::new(LiveConfig::new(config.clone())?);
         let listeners = config
             .listeners
@@ -245,6 +247,7 @@ impl Opened {
         for socket in sockets {
             tasks.spawn(Listener::new(socket, Arc::clone(&node)).run());
         }
+        background::shrink_tail(&mut tasks, &node, self.tail);
         background::spawn(&mut tasks, &node, &self.directory, &alarm);
         let listener = addresses
             .first()

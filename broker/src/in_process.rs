@@ -51,6 +51,7 @@ impl InProcess {
             version,
             client_id: client.client_id,
             client: Arc::new(info),
+            frame_size: 0,
             rotation: 0,
         };
         let answer = match handlers::start(&self.node, context, request).await {

@@ -1,6 +1,7 @@
 //! Group commit: makes what was appended durable, off the writer's thread.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,6 +70,10 @@ impl<S: Storage> SyncHandle<S> {
             file.sync()
                 .map_err(|error| self.shared.fail("sync", path, error))?;
         }
+        for path in &unsynced.closed_files {
+            sync_by_path(&self.shared.storage, path)
+                .map_err(|error| self.shared.fail("sync", path, error))?;
+        }
         if self.durable_offset() < snapshot.log_end_offset
             && let Some(active) = snapshot.segments.last()
         {
@@ -92,6 +97,15 @@ impl<S: Storage> SyncHandle<S> {
     }
 }
 
+/// Syncs a file that is not open; one that was removed needs none.
+fn sync_by_path<S: Storage>(storage: &S, path: &Path) -> io::Result<()> {
+    match storage.open(path) {
+        Ok(file) => file.sync(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// What a log's syncs share with its writer.
 #[derive(Debug)]
 pub(crate) struct SyncState<F> {
@@ -112,6 +126,8 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) struct Unsynced<F> {
     pub(crate) files: Vec<(PathBuf, F)>,
+    /// Opened again to be synced, so that thousands of new logs do not keep two files open each.
+    pub(crate) closed_files: Vec<PathBuf>,
     pub(crate) directories: Vec<PathBuf>,
 }
 
@@ -151,6 +167,10 @@ impl<F> SyncState<F> {
         }
     }
 
+    pub(crate) fn add_closed_files(&self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.lock_unsynced().closed_files.extend(paths);
+    }
+
     pub(crate) fn add_directory(&self, directory: PathBuf) {
         let mut unsynced = self.lock_unsynced();
         if !unsynced.directories.contains(&directory) {
@@ -171,6 +191,7 @@ impl<F> Default for Unsynced<F> {
     fn default() -> Self {
         Self {
             files: Vec::new(),
+            closed_files: Vec::new(),
             directories: Vec::new(),
         }
     }
@@ -178,7 +199,7 @@ impl<F> Default for Unsynced<F> {
 
 impl<F> Unsynced<F> {
     const fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.directories.is_empty()
+        self.files.is_empty() && self.closed_files.is_empty() && self.directories.is_empty()
     }
 }
 

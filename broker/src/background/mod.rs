@@ -14,8 +14,9 @@ use tracing::{debug, error, warn};
 
 use self::cleaner::Cleaner;
 use crate::alarm::Alarm;
+use crate::memory;
 use crate::node::Node;
-use crate::runtime::{Partition, now_ms};
+use crate::runtime::{Partition, TailCache, now_ms};
 
 /// Starts the background tasks; each ends when the node stops.
 pub(crate) fn spawn(
@@ -58,6 +59,28 @@ pub(crate) fn spawn(
         alarm.raise("the metadata log cannot be written".to_owned());
     }));
 }
+
+/// Lets the tail cache shrink when nothing is appended, and gives the memory back to the system.
+pub(crate) fn shrink_tail(tasks: &mut JoinSet<()>, node: &Arc<Node>, tail: Arc<TailCache>) {
+    tasks.spawn(until_stopped(Arc::clone(node), async move {
+        loop {
+            tokio::time::sleep(SHRINK_EVERY).await;
+            let before_ms = now_ms() - TAIL_AGE_MS;
+            if tail.drop_older(before_ms) > TRIM_FROM_BYTES {
+                let _ = tokio::task::spawn_blocking(memory::give_back).await;
+            }
+        }
+    }));
+}
+
+/// How often old batches are looked for in the tail cache.
+const SHRINK_EVERY: Duration = Duration::from_secs(20);
+
+/// Batches older than this are read from the files.
+const TAIL_AGE_MS: i64 = 60_000;
+
+/// Less memory than this is not worth the work of giving it back.
+const TRIM_FROM_BYTES: usize = 4 * 1024 * 1024;
 
 /// How soon a changed interval is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

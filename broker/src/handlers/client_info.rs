@@ -23,6 +23,8 @@ pub(crate) struct RequestContext {
     pub(crate) version: i16,
     pub(crate) client_id: KString,
     pub(crate) client: Arc<ClientInfo>,
+    /// Bytes of the request's frame, which its slices keep in memory; 0 when there is none.
+    pub(crate) frame_size: usize,
     /// Grows with each fetch of a connection, so that another partition comes first each time.
     pub(crate) rotation: u32,
 }

@@ -67,7 +67,12 @@ async fn read_enough(node: &Node, plan: &Arc<Plan>, min_bytes: usize, max_wait: 
             return found;
         }
         tokio::select! {
-            () = waiter.woken() => {}
+            () = waiter.woken() => {
+                found = read(plan).await;
+                if found.must_answer(min_bytes) {
+                    return found;
+                }
+            }
             () = tokio::time::sleep_until(deadline) => return read(plan).await,
             () = stopping.wait() => return found,
         }

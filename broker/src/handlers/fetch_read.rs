@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use moldau_core::fetch_session::FetchOutcome;
 use moldau_log::{AbortedTransaction, EpochEndOffset, LogError, ReadRequest};
-use moldau_protocol::{ErrorCode, Records};
+use moldau_protocol::{ErrorCode, Records, RecordsPiece};
 use tracing::error;
 
 use super::fetch_plan::{Plan, Target};
@@ -114,6 +114,8 @@ enum Files {
 /// The limits that are left for the partitions still to be read.
 struct Budget {
     bytes: usize,
+    /// Bytes that may be given from memory; a client that does not read them keeps them there.
+    memory: usize,
     /// No partition gave records yet: the first batch found is given whatever its size.
     at_least_one: bool,
 }
@@ -123,6 +125,7 @@ fn look(plan: &Plan, files: Files) -> Option<Read> {
     let mut found: Vec<Option<PartitionRead>> = plan.targets.iter().map(|_| None).collect();
     let mut budget = Budget {
         bytes: plan.max_bytes,
+        memory: MAX_FROM_MEMORY,
         at_least_one: true,
     };
     let mut read = Read {
@@ -140,6 +143,9 @@ fn look(plan: &Plan, files: Files) -> Option<Read> {
         read.bytes += bytes;
         read.urgent |= one.error != ErrorCode::None || one.diverging.is_some();
         budget.bytes = budget.bytes.saturating_sub(bytes);
+        if in_memory(&one.records) {
+            budget.memory = budget.memory.saturating_sub(bytes);
+        }
         budget.at_least_one &= bytes == 0;
         if let Some(slot) = found.get_mut(position) {
             *slot = Some(one);
@@ -193,7 +199,8 @@ fn read_one(
     if request.offset >= request.up_to_offset || (request.max_bytes == 0 && !request.at_least_one) {
         return Ok(Some(one));
     }
-    let Some((records, next_offset)) = read_records(partition, &request, files)? else {
+    let Some((records, next_offset)) = read_records(partition, &request, budget.memory, files)?
+    else {
         return Ok(None);
     };
     if read_committed && !records.is_empty() {
@@ -234,6 +241,7 @@ fn read_aborted(
 fn read_records(
     partition: &Partition,
     request: &ReadRequest,
+    memory: usize,
     files: Files,
 ) -> Result<Option<(Records, i64)>, ErrorCode> {
     let &ReadRequest {
@@ -245,6 +253,7 @@ fn read_records(
     if let Some(read) = partition
         .tail
         .read(offset, up_to_offset, max_bytes, at_least_one)
+        && read.records.len() <= memory
     {
         return Ok(Some((read.records, read.next_offset)));
     }
@@ -267,6 +276,10 @@ fn read_records(
     }
 }
 
+fn in_memory(records: &Records) -> bool {
+    matches!(records.pieces().first(), Some(RecordsPiece::Bytes(_)))
+}
+
 fn read_failed(partition: &Partition, error: &LogError) -> ErrorCode {
     if matches!(error, LogError::OffsetOutOfRange { .. }) {
         return ErrorCode::OffsetOutOfRange;
@@ -286,6 +299,9 @@ fn diverging(target: &Target, partition: &Partition) -> Option<EpochEndOffset> {
         .end_offset_for(target.last_fetched_epoch, snapshot.log_end_offset());
     (end.epoch != target.last_fetched_epoch || end.end_offset < target.fetch_offset).then_some(end)
 }
+
+/// Bytes of one response from memory; what goes beyond is sent from the files.
+const MAX_FROM_MEMORY: usize = 2 * 1024 * 1024;
 
 /// What stands for an offset that is not known.
 const UNKNOWN: i64 = -1;

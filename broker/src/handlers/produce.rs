@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use super::{Admission, Answer, RequestContext};
 use crate::node::Node;
-use crate::runtime::{Append, AppendResult, Appended, Partition, now_ms};
+use crate::runtime::{Append, AppendResult, Appended, MAX_COPIED, Partition, now_ms};
 
 /// Puts every batch into the queue of its writer; what is returned waits for the outcome.
 pub(super) async fn start(
@@ -46,6 +46,7 @@ pub(super) async fn start(
         version: context.version,
         transactional: request.transactional_id.is_some(),
         acks: request.acks,
+        copies: records_size(&request) < context.frame_size / MAX_KEPT_PER_BYTE,
         now_ms: now_ms(),
         limit: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
     };
@@ -79,6 +80,8 @@ struct RequestRules {
     version: i16,
     transactional: bool,
     acks: i16,
+    /// The batches are copied, because a slice of them would keep a much larger frame in memory.
+    copies: bool,
     now_ms: i64,
     /// How long a full queue may hold the request up.
     limit: Duration,
@@ -107,6 +110,7 @@ impl RequestRules {
     async fn queue(&self, node: &Node, topic: &KString, data: PartitionProduceData) -> Outcome {
         match self.check(node, topic, data) {
             Ok((partition, batch, treatment)) => {
+                let batch = if self.copies { batch.detached() } else { batch };
                 let (reply, receiver) = oneshot::channel();
                 let slot = match node.writers.slot(&partition, self.limit).await {
                     Ok(slot) => slot,
@@ -162,6 +166,19 @@ impl RequestRules {
         };
         Ok((partition, batch, treatment))
     }
+}
+
+/// Bytes of all batches that are kept as slices of the frame.
+fn records_size(request: &ProduceRequest) -> usize {
+    let partitions = request
+        .topic_data
+        .iter()
+        .flat_map(|topic| &topic.partition_data);
+    partitions
+        .filter_map(|data| data.records.as_ref())
+        .map(Records::len)
+        .filter(|size| *size > MAX_COPIED)
+        .sum()
 }
 
 /// The name of a topic that is given by name, or from v13 on by id.
@@ -365,6 +382,9 @@ impl From<RecordRejection> for Refusal {
         }
     }
 }
+
+/// A frame may keep so many times the bytes in memory that the tail cache counts.
+const MAX_KEPT_PER_BYTE: usize = 4;
 
 /// First version that can carry record batches of format 2.
 const MIN_VERSION: i16 = 3;

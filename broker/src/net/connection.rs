@@ -108,7 +108,7 @@ impl Connection {
             tokio::select! {
                 biased;
                 () = front_finished(&mut self.in_flight), if !self.in_flight.is_empty() => {}
-                read = self.inbound.read(&mut self.stream), if may_read => {
+                read = self.inbound.read(&self.stream), if may_read => {
                     if read.map_err(Close::Socket)? == 0 {
                         return Ok(());
                     }
@@ -175,6 +175,7 @@ impl Connection {
             version: header.version,
             client_id: header.client_id.clone(),
             client: Arc::clone(&self.client),
+            frame_size: size,
             rotation: self.fetches,
         };
         let state = match request {
@@ -211,9 +212,10 @@ impl Connection {
             answered = true;
         }
         if !self.outbound.is_empty() {
+            let limit = Duration::from_millis(self.node.config().connections_max_idle_ms);
             let written = self
                 .outbound
-                .flush(&mut self.stream)
+                .flush(&mut self.stream, limit)
                 .await
                 .map_err(Close::Socket)?;
             self.node.metrics.bytes_out(written);

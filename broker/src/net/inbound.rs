@@ -4,8 +4,7 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncReadExt;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::net::TcpStream;
 
 /// The bytes of a connection that are read and not yet taken as frames.
@@ -37,10 +36,25 @@ impl Inbound {
 
     /// Reads what has arrived; 0 bytes mean that the peer has closed.
     ///
+    /// A connection that has nothing to read keeps no buffer meanwhile.
+    ///
     /// # Errors
     ///
     /// When the socket fails.
-    pub(super) async fn read(&mut self, stream: &mut TcpStream) -> io::Result<usize> {
+    pub(super) async fn read(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        loop {
+            match self.try_read(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            if self.buffer.is_empty() {
+                self.buffer = BytesMut::new();
+            }
+            stream.readable().await?;
+        }
+    }
+
+    fn try_read(&mut self, stream: &TcpStream) -> io::Result<usize> {
         let missing = self.missing();
         let room = missing
             .min(self.buffer.len().max(MAX_UNSEEN))
@@ -49,7 +63,9 @@ impl Inbound {
             self.buffer.reserve(room);
         }
         let free = self.buffer.capacity() - self.buffer.len();
-        let read = stream.read_buf(&mut self.buffer).await?;
+        // Bytes behind a large frame would have to be moved before the next one can be read.
+        let limit = if missing >= LARGE { missing } else { free };
+        let read = stream.try_read_buf(&mut (&mut self.buffer).limit(limit))?;
         if read == free {
             self.chunk = (self.chunk * 2).min(MAX_CHUNK);
         }
@@ -74,6 +90,9 @@ impl Inbound {
             })?;
         if self.buffer.len() < LENGTH_BYTES + size {
             return Ok(None);
+        }
+        if size >= LARGE {
+            self.chunk = MIN_CHUNK;
         }
         self.buffer.advance(LENGTH_BYTES);
         Ok(Some(self.buffer.split_to(size).freeze()))
@@ -103,8 +122,12 @@ const MIN_CHUNK: usize = 4 * 1024;
 /// Room for pipelined requests of a busy connection.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// Room that is made for a large frame before any of its bytes arrived; after that it doubles.
-const MAX_UNSEEN: usize = 128 * 1024;
+/// A frame of this size is read into a buffer of its own.
+const LARGE: usize = MAX_CHUNK;
+
+/// Room that is made for a large frame before any of its bytes arrived; after that it doubles. Kafka's producers send
+/// at most so much, and then nothing is moved. The system gives the memory only as it is written to.
+const MAX_UNSEEN: usize = 1024 * 1024 + 1024;
 
 #[cfg(test)]
 mod tests {
@@ -122,7 +145,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_are_found_wherever_the_reads_cut_them() {
-        let (mut client, mut server) = pair().await;
+        let (mut client, server) = pair().await;
         let mut inbound = Inbound::new(1000);
         let mut sent = Vec::new();
         for size in [0_u8, 1, 7, 200] {
@@ -132,7 +155,7 @@ mod tests {
         let mut sizes = Vec::new();
         for byte in sent {
             client.write_all(&[byte]).await.expect("write");
-            inbound.read(&mut server).await.expect("read");
+            inbound.read(&server).await.expect("read");
             while let Some(frame) = inbound.next_frame().expect("allowed") {
                 assert!(frame.iter().all(|byte| usize::from(*byte) == frame.len()));
                 sizes.push(frame.len());
@@ -143,28 +166,70 @@ mod tests {
 
     #[tokio::test]
     async fn an_announced_length_alone_takes_little_memory() {
-        let (mut client, mut server) = pair().await;
+        let (mut client, server) = pair().await;
         let mut inbound = Inbound::new(usize::MAX);
         client
             .write_all(&i32::MAX.to_be_bytes())
             .await
             .expect("write");
-        inbound.read(&mut server).await.expect("read");
+        inbound.read(&server).await.expect("read");
         client.write_all(b"x").await.expect("write");
-        inbound.read(&mut server).await.expect("read");
+        inbound.read(&server).await.expect("read");
         assert!(inbound.buffer.capacity() <= 2 * MAX_UNSEEN);
+    }
+
+    #[tokio::test]
+    async fn a_large_frame_is_read_into_a_buffer_of_its_own() {
+        let (mut client, server) = pair().await;
+        let mut inbound = Inbound::new(usize::MAX);
+        let body = vec![7; 3 * LARGE];
+        let length = u32::try_from(body.len()).expect("small").to_be_bytes();
+        let sent = [&length[..], &body, &[0, 0, 0, 1, 9]].concat();
+        let written = tokio::spawn(async move {
+            client.write_all(&sent).await.expect("write");
+            client
+        });
+        let mut frames = Vec::new();
+        while frames.len() < 2 {
+            inbound.read(&server).await.expect("read");
+            if frames.is_empty() {
+                assert!(inbound.buffer.len() <= LENGTH_BYTES + body.len());
+            }
+            while let Some(frame) = inbound.next_frame().expect("allowed") {
+                frames.push(frame);
+            }
+        }
+        assert_eq!((&frames[0][..], &frames[1][..]), (&body[..], &[9][..]));
+        written.await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_waits_keeps_no_buffer() {
+        let (mut client, server) = pair().await;
+        let mut inbound = Inbound::new(1000);
+        client.write_all(&[0, 0, 0, 1, 9]).await.expect("write");
+        inbound.read(&server).await.expect("read");
+        inbound.next_frame().expect("allowed").expect("complete");
+        let mut reading = Box::pin(inbound.read(&server));
+        assert!(poll_once(reading.as_mut()).is_pending());
+        drop(reading);
+        assert_eq!(inbound.buffer.capacity(), 0);
+    }
+
+    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     }
 
     #[tokio::test]
     async fn a_length_beyond_the_limit_or_below_zero_is_refused() {
         for length in [1001, -1] {
-            let (mut client, mut server) = pair().await;
+            let (mut client, server) = pair().await;
             let mut inbound = Inbound::new(1000);
             client
                 .write_all(&i32::to_be_bytes(length))
                 .await
                 .expect("write");
-            inbound.read(&mut server).await.expect("read");
+            inbound.read(&server).await.expect("read");
             inbound.next_frame().expect_err("too large");
         }
     }

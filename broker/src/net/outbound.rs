@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::time::Duration;
 
 use bytes::Buf;
 use moldau_protocol::RecordsPiece;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::sendfile::send_file;
+use super::sendfile::send_some;
 
 /// The pieces of the responses that leave next.
 ///
@@ -33,14 +35,23 @@ impl Outbound {
     ///
     /// # Errors
     ///
-    /// When the socket fails.
-    pub(super) async fn flush(&mut self, stream: &mut TcpStream) -> io::Result<usize> {
-        while let Some(piece) = self.pieces.front() {
+    /// When the socket fails, or the peer takes nothing for longer than `limit`: what is to be written would else
+    /// stay in memory for as long as the peer likes.
+    pub(super) async fn flush(
+        &mut self,
+        stream: &mut TcpStream,
+        limit: Duration,
+    ) -> io::Result<usize> {
+        while let Some(piece) = self.pieces.front_mut() {
             match piece {
-                RecordsPiece::Bytes(_) => self.write_slices(stream).await?,
+                RecordsPiece::Bytes(_) => {
+                    timeout(limit, self.write_slices(stream)).await??;
+                }
                 RecordsPiece::File(range) => {
-                    send_file(stream, range).await?;
-                    self.pieces.pop_front();
+                    timeout(limit, send_some(stream, range)).await??;
+                    if range.length == 0 {
+                        self.pieces.pop_front();
+                    }
                 }
             }
         }

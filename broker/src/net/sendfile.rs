@@ -1,6 +1,6 @@
 //! File ranges to sockets without a copy through this process.
 //!
-//! The one module of the broker with `unsafe`: `sendfile` and `readahead` have no safe form in the standard library.
+//! Uses `unsafe`: `sendfile` and `readahead` have no safe form in the standard library.
 
 use std::fs::File;
 use std::io;
@@ -8,36 +8,40 @@ use std::io;
 use moldau_protocol::FileRange;
 use tokio::net::TcpStream;
 
-/// Sends all bytes of `range` to `stream`.
+/// Sends the first bytes of `range` to `stream`, and takes them off the range.
 ///
 /// Call [`read_ahead`] on a blocking thread first, so that the pages are in memory and this does not wait for a disk.
 ///
 /// # Errors
 ///
 /// When the socket fails, or the file is shorter than the range says.
-pub(super) async fn send_file(stream: &TcpStream, range: &FileRange) -> io::Result<()> {
-    let mut position = range.position;
-    let end = range.position + u64::from(range.length);
-    while position < end {
-        let length = usize::try_from(end - position)
-            .unwrap_or(MAX_CALL)
-            .min(MAX_CALL);
+pub(super) async fn send_some(stream: &TcpStream, range: &mut FileRange) -> io::Result<()> {
+    let length = usize::try_from(range.length)
+        .unwrap_or(MAX_CALL)
+        .min(MAX_CALL);
+    loop {
         stream.writable().await?;
-        match stream.try_io(tokio::io::Interest::WRITABLE, || {
-            platform::send(stream, &range.file, position, length)
-        }) {
+        let sent = stream.try_io(tokio::io::Interest::WRITABLE, || {
+            platform::send(stream, &range.file, range.position, length)
+        });
+        match sent {
             Ok(0) => {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     "log file is shorter than the range to send",
                 ));
             }
-            Ok(sent) => position += sent as u64,
+            Ok(sent) => {
+                range.position += sent as u64;
+                range.length = range
+                    .length
+                    .saturating_sub(u32::try_from(sent).unwrap_or(u32::MAX));
+                return Ok(());
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(())
 }
 
 /// Brings the pages of a file range into memory; blocks until they are there.

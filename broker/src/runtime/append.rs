@@ -94,7 +94,7 @@ pub(super) fn append_all(shared: &WriterShared, appends: &mut Vec<Append>, now_m
         .counters
         .bytes_in
         .fetch_add(write.bytes, Ordering::Relaxed);
-    shared.tail.push(&partition, write.tail.drain(..));
+    shared.tail.push(&partition, write.tail.drain(..), now_ms);
     for staged in staged {
         settle(state, staged);
     }

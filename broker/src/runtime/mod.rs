@@ -22,7 +22,7 @@ pub(crate) use append::{Append, AppendResult, Appended};
 pub(crate) use partition::Partition;
 pub(crate) use partitions::{Partitions, Topic};
 pub(crate) use sync::Syncs;
-pub(crate) use tail::TailCache;
+pub(crate) use tail::{MAX_COPIED, TailCache};
 pub(crate) use waiters::Waiter;
 pub(crate) use writer::{Slot, WriterShared, Writers};
 

@@ -130,9 +130,12 @@ impl Tail {
     }
 
     fn pop(&self) -> usize {
-        lock(&self.batches)
-            .pop_front()
-            .map_or(0, |batch| batch.weight())
+        let mut batches = lock(&self.batches);
+        let freed = batches.pop_front().map_or(0, |batch| batch.weight());
+        if batches.is_empty() {
+            *batches = VecDeque::new();
+        }
+        freed
     }
 }
 
@@ -146,8 +149,15 @@ pub(crate) struct TailCache {
 #[derive(Debug, Default)]
 struct CacheState {
     used: usize,
-    /// One entry per batch, oldest first. An entry whose partition dropped its batches already frees nothing.
-    order: VecDeque<Weak<Partition>>,
+    /// One entry per batch, oldest first.
+    order: VecDeque<Entry>,
+}
+
+/// One batch of the cache. If its partition dropped its batches already, it stands for nothing.
+#[derive(Debug)]
+struct Entry {
+    partition: Weak<Partition>,
+    appended_ms: i64,
 }
 
 impl TailCache {
@@ -163,6 +173,7 @@ impl TailCache {
         &self,
         partition: &std::sync::Arc<Partition>,
         batches: impl IntoIterator<Item = TailBatch>,
+        now_ms: i64,
     ) {
         if self.limit == 0 {
             return;
@@ -171,15 +182,29 @@ impl TailCache {
         for batch in batches {
             state.used += batch.weight();
             partition.tail.push(batch);
-            state.order.push_back(std::sync::Arc::downgrade(partition));
+            state.order.push_back(Entry {
+                partition: std::sync::Arc::downgrade(partition),
+                appended_ms: now_ms,
+            });
         }
-        while state.used > self.limit {
-            let Some(oldest) = state.order.pop_front() else {
-                break;
-            };
-            let freed = oldest.upgrade().map_or(0, |partition| partition.tail.pop());
-            state.used -= freed.min(state.used);
+        while state.used > self.limit && state.drop_oldest() {}
+    }
+
+    /// Drops what was appended before `before_ms`: whoever follows the log has read it. Returns the bytes freed.
+    pub(crate) fn drop_older(&self, before_ms: i64) -> usize {
+        let mut state = lock(&self.state);
+        let used = state.used;
+        while state
+            .order
+            .front()
+            .is_some_and(|oldest| oldest.appended_ms < before_ms)
+        {
+            state.drop_oldest();
         }
+        if state.order.is_empty() {
+            state.order = VecDeque::new();
+        }
+        used - state.used
     }
 
     /// Drops the batches of a partition that end below `offset`.
@@ -197,8 +222,21 @@ impl TailCache {
     }
 }
 
+impl CacheState {
+    /// Drops the oldest batch; `false` when there is none.
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.order.pop_front() else {
+            return false;
+        };
+        let partition = oldest.partition.upgrade();
+        let freed = partition.map_or(0, |partition| partition.tail.pop());
+        self.used -= freed.min(self.used);
+        true
+    }
+}
+
 /// Batches up to this size are copied, so that header and payload are one piece.
-const MAX_COPIED: usize = 4096;
+pub(crate) const MAX_COPIED: usize = 4096;
 
 /// What an entry costs beside its bytes.
 const ENTRY_OVERHEAD: usize = 160;

@@ -452,3 +452,22 @@ async fn a_client_that_does_not_read_holds_up_nobody() {
     }
     assert_eq!(wire.produce_values("t", 0, &["still served"]).await, 10);
 }
+
+#[tokio::test]
+async fn a_client_that_takes_no_byte_for_too_long_is_disconnected() {
+    let broker = TestBroker::start_with(|config| config.connections_max_idle_ms = 2_000).await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let value = "v".repeat(900_000);
+    for _ in 0..10 {
+        wire.produce_values("t", 0, &[&value]).await;
+    }
+    drop(wire);
+    let mut stuck = broker.connect().await;
+    for _ in 0..20 {
+        stuck.send(FETCH, fetch_request("t", 0, 0)).await;
+    }
+    while broker.handle.metrics().snapshot().connections > 0 {
+        tokio::task::yield_now().await;
+    }
+}

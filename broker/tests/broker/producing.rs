@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use moldau_protocol::batch::{Compression, RecordBatch, RecordBatchBuilder, TimestampType};
+use moldau_protocol::messages::fetch::FetchRequest;
 use moldau_protocol::messages::produce::{ProduceRequest, ProduceResponse};
 use moldau_protocol::{ApiKey, ErrorCode, KString};
 
@@ -90,8 +91,12 @@ async fn acks_0_is_not_answered() {
     wire.create_topic("t", 1).await;
     wire.send(PRODUCE, produce_request("t", 0, 0, batch(&["quiet"])))
         .await;
-    wire.call(12, all_topics()).await;
-    assert_eq!(wire.values("t", 0, 0).await, ["quiet"]);
+    let waiting = FetchRequest {
+        max_wait_ms: 60_000,
+        ..fetch_request("t", 0, 0)
+    };
+    let data = only(wire.call(FETCH, waiting).await);
+    assert_eq!(text(records(&data)[0].value.as_ref()), "quiet");
 }
 
 #[tokio::test]

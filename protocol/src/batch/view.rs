@@ -32,6 +32,15 @@ impl RecordBatch {
         Ok(Self { header, bytes })
     }
 
+    /// The same batch as a copy that keeps no larger buffer in memory.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            header: self.header,
+            bytes: Bytes::copy_from_slice(&self.bytes),
+        }
+    }
+
     /// All values of the header.
     #[must_use]
     pub const fn header(&self) -> &BatchHeader {

@@ -206,7 +206,8 @@ impl<S: Storage> Log<S> {
         };
         let names = names.into_iter().flatten();
         if self.size_in_bytes() == 0 {
-            self.shared.sync.add_files(unsynced);
+            let paths = unsynced.into_iter().map(|(path, _)| path);
+            self.shared.sync.add_closed_files(paths);
             names.for_each(|directory| self.shared.sync.add_directory(directory.to_path_buf()));
             return Ok(());
         }
