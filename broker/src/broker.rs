@@ -24,7 +24,7 @@ use crate::data_dir::{DataDir, DataDirError, Identity, random_uuid};
 use crate::file_limit;
 use crate::in_process::InProcess;
 use crate::metadata::{
-    Metadata, MetadataLog, ProposeError, Quorum, ReplayError, metadata_partition,
+    Metadata, MetadataLog, ProposeError, Quorum, ReplayError, adopt, metadata_partition, put_aside,
 };
 use crate::metrics::{BrokerMetrics, Metrics};
 use crate::net::{Listener, bind};
@@ -142,7 +142,10 @@ impl Opened {
     fn open(config: BrokerConfig, live: Arc<LiveConfig>) -> Result<Self, StartError> {
         let DataDir { logs, identity } = DataDir::open(&config.data_dir, config.node_id)?;
         let directory = Arc::new(logs);
-        let log = MetadataLog::open(&config.data_dir, directory.log_start(&metadata_partition()))?;
+        put_aside(&directory)?;
+        let start = directory.log_start(&metadata_partition());
+        let mut log = MetadataLog::open(&config.data_dir, start)?;
+        adopt(&directory, &mut log, config.node_id)?;
         let image = Quorum::replay(&log)?;
         live.follow(&image);
         let tail = Arc::new(TailCache::new(config.tail_cache_bytes));

@@ -18,13 +18,16 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use moldau_protocol::Uuid;
 use tracing::{info, warn};
 
 use crate::checkpoint;
 use crate::error::{IoContext, LogError};
 use crate::log::LogStart;
 use crate::names::{DELETE_DIRECTORY_SUFFIX, TopicPartition};
+use crate::partition_metadata;
 use crate::storage::{FileStorage, Storage};
+use crate::sync::EPOCHS_FILE_NAME;
 
 /// The data directory that holds the logs of all partitions; locked while it is open.
 #[derive(Debug)]
@@ -101,6 +104,35 @@ impl<S: Storage> LogDirectory<S> {
     #[must_use]
     pub fn partition_path(&self, partition: &TopicPartition) -> PathBuf {
         self.path.join(partition.to_string())
+    }
+
+    /// The id of the topic that a partition's directory belongs to; `None` if it does not say.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn topic_id(&self, partition: &TopicPartition) -> Result<Option<Uuid>, LogError> {
+        partition_metadata::read(&self.storage, &self.partition_path(partition))
+    }
+
+    /// The newest leader epoch that wrote to a partition; `None` if none did.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn latest_leader_epoch(&self, partition: &TopicPartition) -> Result<Option<i32>, LogError> {
+        let path = self.partition_path(partition).join(EPOCHS_FILE_NAME);
+        let entries = checkpoint::read_epochs(&self.storage, &path)?.unwrap_or_default();
+        Ok(entries.last().map(|entry| entry.epoch))
+    }
+
+    /// Gives something in the data directory another name there, durably.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), LogError> {
+        self.storage.rename(from, to).context("rename", from)?;
+        self.storage
+            .sync_directory(&self.path)
+            .context("sync directory", &self.path)
     }
 
     /// What the checkpoints, as they were when the directory was opened, say of a log.

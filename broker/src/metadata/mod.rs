@@ -3,7 +3,9 @@
 //! Every change is a decision of core's controller on the current image. Its records are appended to the
 //! metadata log by the [`Quorum`], and only then take effect. Changes are made one after another.
 
+mod adopt;
 mod internal_topics;
+mod kraft;
 mod log;
 mod quorum;
 
@@ -16,6 +18,7 @@ use moldau_protocol::ErrorCode;
 use tokio::sync::{Mutex, Notify};
 use tracing::error;
 
+pub(crate) use adopt::{adopt, put_aside};
 pub(crate) use internal_topics::{CONSUMER_OFFSETS, offsets_topic};
 pub use log::ReplayError;
 pub(crate) use log::{MetadataLog, metadata_partition};

@@ -19,4 +19,5 @@ mod producing;
 mod restart;
 mod settings;
 mod settings_document;
+mod takeover;
 mod versions;
