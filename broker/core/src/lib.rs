@@ -4,8 +4,8 @@
 //! `now_ms`, fresh ids and events, and get back what to write, whom to answer and when to call
 //! again. The same events always give the same actions, so every rule is tested without IO.
 //!
-//! - [`coordinator`]: one partition of `__consumer_offsets`: classic [`group`]s and their
-//!   committed [`offsets`]
+//! - [`coordinator`]: one partition of `__consumer_offsets`: classic [`group`]s, groups of the newer
+//!   protocol ([`consumer_group`]) and their committed [`offsets`]
 //! - [`partition`]: the leader's view of one partition, and the checks of a produced batch
 //! - [`fetch_session`]: what fetching clients asked for and were told (KIP-227)
 //! - [`producer_state`]: idempotent producers of one partition
@@ -14,6 +14,7 @@
 //! - [`config`]: topic and broker settings
 
 pub mod config;
+pub mod consumer_group;
 pub mod coordinator;
 pub mod fetch_session;
 pub mod group;

@@ -13,6 +13,7 @@ use moldau_protocol::types::KString;
 use super::pending::Pending;
 use super::records::{group_record, group_tombstone, offset_record};
 use super::{Action, Coordinator};
+use crate::consumer_group::ConsumerGroup;
 use crate::group::{
     Caller, Group, Join, Outbox, Then, leave_all_unknown, leave_response, leaving_members,
     refuse_join,
@@ -37,6 +38,8 @@ impl Coordinator {
             Some(ErrorCode::InvalidGroupId)
         } else if !timeouts.contains(&request.session_timeout_ms) {
             Some(ErrorCode::InvalidSessionTimeout)
+        } else if self.has_consumers(&request.group_id) {
+            return self.join_consumer_group(caller, &request, fresh_id, now_ms);
         } else if !request.member_id.is_empty() && !self.groups.contains_key(&request.group_id) {
             Some(ErrorCode::UnknownMemberId)
         } else {
@@ -51,6 +54,7 @@ impl Coordinator {
                 fresh_id,
                 now_ms,
             };
+            self.drop_empty_consumer_group(&request.group_id, &mut actions);
             self.group_or_new(&request.group_id).join(&join, &mut out);
         }
         self.after_group_event(&request.group_id, out, None, &mut actions);
@@ -66,6 +70,9 @@ impl Coordinator {
     ) -> Vec<Action> {
         let mut out = Outbox::default();
         let mut actions = Vec::new();
+        if self.consumer_groups.contains_key(&request.group_id) {
+            return self.sync_consumer_group(caller, &request, now_ms);
+        }
         match self.groups.get_mut(&request.group_id) {
             Some(group) => group.sync(caller, &request, now_ms, &mut out),
             None => {
@@ -90,6 +97,9 @@ impl Coordinator {
         request: HeartbeatRequest,
         now_ms: i64,
     ) -> Vec<Action> {
+        if self.consumer_groups.contains_key(&request.group_id) {
+            return self.heartbeat_consumer_group(caller, &request, now_ms);
+        }
         let instance = request.group_instance_id.as_ref();
         let result = match self.groups.get_mut(&request.group_id) {
             Some(group) => {
@@ -129,6 +139,9 @@ impl Coordinator {
                 response: response.into(),
             }];
         }
+        if self.consumer_groups.contains_key(&request.group_id) {
+            return self.leave_consumer_group(caller, &request, now_ms);
+        }
         let leaving = leaving_members(&request, caller.api_version);
         let answers = match self.groups.get_mut(&request.group_id) {
             Some(group) => group.leave(&leaving, now_ms, &mut out),
@@ -147,7 +160,10 @@ impl Coordinator {
     /// DeleteGroups v0–2, for one of its groups: it goes with all its offsets.
     pub fn delete_group(&mut self, caller: &Caller, group_id: &KString) -> Vec<Action> {
         let mut actions = Vec::new();
+        let consumer = self.consumer_groups.get(group_id);
         let deletable = match self.groups.get(group_id) {
+            None if consumer.is_some_and(ConsumerGroup::is_empty) => Ok(()),
+            None if consumer.is_some() => Err(ErrorCode::NonEmptyGroup),
             None => Err(ErrorCode::GroupIdNotFound),
             Some(group) if !group.is_vacant() => Err(ErrorCode::NonEmptyGroup),
             Some(_) => Ok(()),
@@ -186,7 +202,12 @@ impl Coordinator {
                     .iter()
                     .filter_map(|change| offset_record(change).ok()),
             );
-            records.extend(group_tombstone(group_id));
+            if self.consumer_groups.contains_key(group_id) {
+                let response = pending.response.take_if(|_| records.is_empty());
+                self.delete_consumer_group(group_id, response, &mut actions);
+            } else {
+                records.extend(group_tombstone(group_id));
+            }
             pending.removed.extend(self.groups.remove(group_id));
             self.timers.set(group_id, None);
         }

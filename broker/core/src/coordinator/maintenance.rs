@@ -27,6 +27,7 @@ impl Coordinator {
                 group.handle_timeout(now_ms, &mut out);
             }
             self.after_group_event(&group_id, out, None, &mut actions);
+            self.remove_overdue(&group_id, now_ms, &mut actions);
         }
         if self
             .timers
@@ -45,8 +46,13 @@ impl Coordinator {
         let mut removal = Removal::default();
         let changes = self.pending.values().flat_map(|pending| &pending.changes);
         let on_their_way = changes.map(|change| &change.group_id);
-        let group_ids: BTreeSet<KString> =
-            self.groups.keys().chain(on_their_way).cloned().collect();
+        let group_ids: BTreeSet<KString> = self
+            .groups
+            .keys()
+            .chain(self.consumer_groups.keys())
+            .chain(on_their_way)
+            .cloned()
+            .collect();
         for group_id in &group_ids {
             for at in self.known_partitions(group_id) {
                 if names.contains(&at.topic) {
@@ -72,12 +78,16 @@ impl Coordinator {
         };
         let mut removal = Removal::default();
         let mut unused = Vec::new();
-        for (group_id, group) in &self.groups {
+        let classic = self.groups.iter();
+        let classic = classic.map(|(id, group)| (id, Expiry::of(group), group.is_vacant()));
+        let consumer = self.consumer_groups.iter();
+        let consumer =
+            consumer.map(|(id, group)| (id, Expiry::of_consumers(group), group.is_empty()));
+        for (group_id, expiry, vacant) in classic.chain(consumer) {
             // A commit on its way must not be overtaken by the tombstone of what it replaces.
             if busy(group_id) {
                 continue;
             }
-            let expiry = Expiry::of(group);
             let offsets = self.offsets.group(group_id);
             let mut kept = 0;
             for (at, committed) in offsets.into_iter().flatten() {
@@ -92,17 +102,18 @@ impl Coordinator {
                     kept += 1;
                 }
             }
-            if kept == 0 && group.is_vacant() {
-                removal.records.extend(group_tombstone(group_id));
+            if kept == 0 && vacant {
                 unused.push(group_id.clone());
             }
         }
         for group_id in unused {
             self.timers.set(&group_id, None);
-            removal
-                .pending
-                .removed
-                .extend(self.groups.remove(&group_id));
+            if let Some(group) = self.groups.remove(&group_id) {
+                removal.records.extend(group_tombstone(&group_id));
+                removal.pending.removed.push(group);
+            } else {
+                self.delete_consumer_group(&group_id, None, actions);
+            }
         }
         self.append_removal(removal, actions);
     }

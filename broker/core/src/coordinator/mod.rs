@@ -5,11 +5,15 @@
 //! says that the append is committed. A new leader of the partition builds the same state by
 //! replaying its records. Kafka's record formats are used, so either can read the other's topic.
 //!
-//! Not done: groups of the newer protocols (KIP-848, KIP-932, KIP-1071), whose records are skipped,
+//! A group id names a classic group or a consumer group (KIP-848), never both.
+//!
+//! Not done: share groups and streams groups (KIP-932, KIP-1071), whose records are skipped,
 //! and offsets committed in transactions.
 
+mod consumer_groups;
 mod group_requests;
 mod maintenance;
+mod membership;
 mod offset_requests;
 mod pending;
 mod queries;
@@ -17,6 +21,7 @@ mod records;
 mod timers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use moldau_protocol::ResponseKind;
 use moldau_protocol::error_code::ErrorCode;
@@ -26,9 +31,11 @@ use self::pending::Pending;
 pub use self::queries::GroupSummary;
 pub use self::records::{CoordinatorRecord, ReplayError};
 use self::timers::Timers;
+use crate::consumer_group::{ConsumerGroup, ConsumerGroupSettings};
 use crate::group::Group;
 pub use crate::group::{Caller, GroupSettings};
 use crate::ids::{AppendId, Token};
+use crate::metadata::MetadataImage;
 use crate::offsets::OffsetStore;
 pub use crate::offsets::{
     CommittedOffset, offset_fetch_error, offset_fetch_groups, offset_fetch_response,
@@ -38,7 +45,14 @@ pub use crate::offsets::{
 #[derive(Debug)]
 pub struct Coordinator {
     settings: CoordinatorSettings,
+    /// Classic groups, and those that only store offsets.
     groups: BTreeMap<KString, Group>,
+    /// Invariant: no group is in `groups` as well.
+    consumer_groups: BTreeMap<KString, ConsumerGroup>,
+    /// The topics there are.
+    image: Arc<MetadataImage>,
+    /// Grows whenever the image's topics change.
+    topics_version: u64,
     /// What is committed; changes on their way are in `pending`.
     offsets: OffsetStore,
     /// Appends that are not committed, in order. As many as requests are let in at once.
@@ -52,6 +66,8 @@ pub struct Coordinator {
 pub struct CoordinatorSettings {
     /// What groups depend on.
     pub group: GroupSettings,
+    /// What consumer groups depend on.
+    pub consumer_group: ConsumerGroupSettings,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -64,6 +80,7 @@ impl Default for CoordinatorSettings {
     fn default() -> Self {
         Self {
             group: GroupSettings::default(),
+            consumer_group: ConsumerGroupSettings::default(),
             offset_metadata_max_bytes: 4_096,
             offsets_retention_ms: 10_080 * 60_000,
             offsets_retention_check_interval_ms: 600_000,
@@ -102,6 +119,9 @@ impl Coordinator {
         Self {
             settings,
             groups: BTreeMap::new(),
+            consumer_groups: BTreeMap::new(),
+            image: Arc::default(),
+            topics_version: 0,
             offsets: OffsetStore::default(),
             pending: BTreeMap::new(),
             next_append: 0,
@@ -115,6 +135,7 @@ impl Coordinator {
             group.loaded(now_ms);
             self.timers.set(group.group_id(), group.poll_timeout());
         }
+        self.load_consumer_groups(now_ms);
         self.timers.next_maintenance_ms =
             Some(now_ms.saturating_add(self.settings.offsets_retention_check_interval_ms));
         Vec::new()
@@ -132,6 +153,7 @@ impl Coordinator {
             pending.give_up(error, &mut out, &mut actions);
         }
         self.groups.clear();
+        self.consumer_groups.clear();
         self.offsets = OffsetStore::default();
         self.timers = Timers::default();
         actions.extend(

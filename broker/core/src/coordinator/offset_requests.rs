@@ -21,6 +21,7 @@ use moldau_protocol::types::{KString, Uuid};
 use super::pending::Pending;
 use super::records::offset_record;
 use super::{Action, Coordinator};
+use crate::consumer_group::Committer;
 use crate::group::{Caller, Group, GroupState};
 use crate::metadata::{MetadataImage, TopicImage};
 use crate::offsets::{CommittedOffset, OffsetChange, TopicPartition};
@@ -34,12 +35,12 @@ impl Coordinator {
         image: &MetadataImage,
         now_ms: i64,
     ) -> Vec<Action> {
-        let allowed = self.may_commit(caller, &request, now_ms);
+        let metadata_max_bytes = self.settings.offset_metadata_max_bytes;
         let mut commit = Commit {
             group_id: request.group_id.detached(),
-            allowed,
+            allowed: self.may_commit(caller, &request, now_ms),
             by_id: caller.api_version >= TOPIC_IDS_FROM,
-            metadata_max_bytes: self.settings.offset_metadata_max_bytes,
+            metadata_max_bytes,
             expire_timestamp_ms: expire_timestamp_ms(caller, &request, now_ms),
             now_ms,
             changes: Vec::new(),
@@ -69,17 +70,23 @@ impl Coordinator {
         caller: &Caller,
         request: &OffsetCommitRequest,
         now_ms: i64,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<Option<Committer>, ErrorCode> {
         let (instance, generation_id) = (
             request.group_instance_id.as_ref(),
             request.generation_id_or_member_epoch,
         );
+        if let Some(group) = self.consumer_groups.get(&request.group_id) {
+            let version = caller.api_version;
+            return group
+                .committer(&request.member_id, generation_id, version)
+                .map(Some);
+        }
         match self.groups.get_mut(&request.group_id) {
-            Some(group) => {
-                group.commit_offsets(&request.member_id, instance, generation_id, now_ms)
-            }
+            Some(group) => group
+                .commit_offsets(&request.member_id, instance, generation_id, now_ms)
+                .map(|()| None),
             // Nobody is a member: an admin tool, or a consumer that assigns partitions to itself.
-            None if generation_id < 0 => Ok(()),
+            None if generation_id < 0 => Ok(None),
             None if caller.api_version >= NOT_FOUND_FROM => Err(ErrorCode::GroupIdNotFound),
             None => Err(ErrorCode::IllegalGeneration),
         }
@@ -89,8 +96,16 @@ impl Coordinator {
     pub fn offset_delete(&mut self, caller: &Caller, request: OffsetDeleteRequest) -> Vec<Action> {
         let group_id = &request.group_id;
         let mut actions = Vec::new();
-        let subscribed = match self.groups.get(group_id).map(deletable_offsets) {
+        let classic = self.groups.get(group_id).map(deletable_offsets);
+        let consumers = self.consumer_groups.get(group_id);
+        let subscribed = match classic {
             Some(Ok(subscribed)) => subscribed,
+            None if consumers.is_some() => {
+                let names = request.topics.iter().map(|topic| topic.name.clone());
+                let used =
+                    |name: &KString| consumers.is_some_and(|group| group.is_subscribed_to(name));
+                names.filter(used).collect()
+            }
             refused => {
                 let code = refused
                     .and_then(Result::err)
@@ -177,7 +192,8 @@ impl Coordinator {
 /// A commit while its partitions are gone through.
 struct Commit {
     group_id: KString,
-    allowed: Result<(), ErrorCode>,
+    /// Who commits; `None` if that may commit whatever it likes.
+    allowed: Result<Option<Committer>, ErrorCode>,
     by_id: bool,
     metadata_max_bytes: usize,
     expire_timestamp_ms: Option<i64>,
@@ -201,7 +217,8 @@ impl Commit {
                 .topic(&topic.name)
                 .ok_or(ErrorCode::UnknownTopicOrPartition)
         };
-        let found = found.and_then(|topic| self.allowed.map(|()| topic));
+        let allowed = self.allowed.as_ref().map(drop).map_err(|code| *code);
+        let found = found.and_then(|topic| allowed.map(|()| topic));
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let accepted = found.and_then(|topic| self.partition(topic, partition));
@@ -227,6 +244,9 @@ impl Commit {
         let metadata = partition.committed_metadata.as_ref();
         if metadata.is_some_and(|metadata| metadata.len() > self.metadata_max_bytes) {
             return Err(ErrorCode::OffsetMetadataTooLarge);
+        }
+        if let Ok(Some(committer)) = &self.allowed {
+            committer.may_commit(topic.id, partition.partition_index)?;
         }
         let change = OffsetChange {
             group_id: self.group_id.clone(),

@@ -2,10 +2,12 @@
 
 use moldau_protocol::ResponseKind;
 use moldau_protocol::error_code::ErrorCode;
+use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatResponse;
 use moldau_protocol::types::KString;
 
+use super::consumer_groups::ConsumerGroupChange;
 use super::{Action, Coordinator, CoordinatorRecord};
-use crate::group::{Group, Outbox, Then};
+use crate::group::{Group, Outbox, Then, join_error};
 use crate::ids::{AppendId, Token};
 use crate::offsets::OffsetChange;
 
@@ -18,8 +20,12 @@ pub(super) struct Pending {
     pub(super) group: Option<(KString, Then)>,
     /// Groups that are removed; they come back if the append fails.
     pub(super) removed: Vec<Group>,
+    /// What has changed of a consumer group.
+    pub(super) consumer_group: Option<ConsumerGroupChange>,
     /// The answer that waits.
     pub(super) response: Option<(Token, ResponseKind)>,
+    /// Answers to later requests that changed nothing but tell of what this append makes durable.
+    pub(super) later_responses: Vec<(Token, ResponseKind)>,
 }
 
 impl Pending {
@@ -34,12 +40,7 @@ impl Pending {
         if let Some((_, then)) = self.group {
             then.fail(error, out);
         }
-        if let Some((token, response)) = self.response {
-            actions.push(Action::Respond {
-                token,
-                response: with_error(response, error),
-            });
-        }
+        respond_with_error(self.response, self.later_responses, error, actions);
     }
 }
 
@@ -72,9 +73,8 @@ impl Coordinator {
             self.apply_change(change);
         }
         let mut actions = Vec::new();
-        if let Some((token, response)) = pending.response {
-            actions.push(Action::Respond { token, response });
-        }
+        let responses = pending.response.into_iter().chain(pending.later_responses);
+        actions.extend(responses.map(|(token, response)| Action::Respond { token, response }));
         if let Some((group_id, then)) = pending.group {
             self.persisted(&group_id, then, Ok(()), now_ms, &mut actions);
         }
@@ -97,12 +97,15 @@ impl Coordinator {
             }
         }
         let mut actions = Vec::new();
-        if let Some((token, response)) = pending.response {
-            actions.push(Action::Respond {
-                token,
-                response: with_error(response, error),
-            });
+        if let Some(change) = pending.consumer_group {
+            self.take_back(id, change, error, &mut actions);
         }
+        respond_with_error(
+            pending.response,
+            pending.later_responses,
+            error,
+            &mut actions,
+        );
         if let Some((group_id, then)) = pending.group {
             self.persisted(&group_id, then, Err(error), now_ms, &mut actions);
         }
@@ -142,6 +145,18 @@ const fn as_coordinator_error(error: ErrorCode) -> ErrorCode {
     }
 }
 
+fn respond_with_error(
+    response: Option<(Token, ResponseKind)>,
+    later: Vec<(Token, ResponseKind)>,
+    error: ErrorCode,
+    actions: &mut Vec<Action>,
+) {
+    for (token, response) in response.into_iter().chain(later) {
+        let response = with_error(response, error);
+        actions.push(Action::Respond { token, response });
+    }
+}
+
 /// Turns a good answer into one that tells of an error, wherever the answer has room for it.
 fn with_error(mut response: ResponseKind, error: ErrorCode) -> ResponseKind {
     let code = error.code();
@@ -169,6 +184,18 @@ fn with_error(mut response: ResponseKind, error: ErrorCode) -> ResponseKind {
                 .iter_mut()
                 .for_each(|group| group.error_code = code);
         }
+        ResponseKind::ConsumerGroupHeartbeat(response) => {
+            *response = ConsumerGroupHeartbeatResponse {
+                error_code: code,
+                ..Default::default()
+            };
+        }
+        ResponseKind::JoinGroup(response) => *response = join_error(&response.member_id, error),
+        ResponseKind::SyncGroup(response) => {
+            response.error_code = code;
+            response.assignment.clear();
+        }
+        ResponseKind::Heartbeat(response) => response.error_code = code,
         _ => debug_assert!(false, "no other answer waits for an append"),
     }
     response

@@ -6,34 +6,51 @@ use moldau_protocol::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFet
 use moldau_protocol::types::KString;
 
 use super::{CommittedOffset, Coordinator};
-use crate::group::{Group, describe_missing, is_listed};
+use crate::consumer_group::ConsumerGroup;
+use crate::group::{Group, describe_missing, describe_not_classic, is_listed};
 use crate::metadata::MetadataImage;
-use crate::offsets::fetch;
+use crate::offsets::{fetch, offset_fetch_error};
 
 /// A group in figures.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupSummary<'a> {
-    group: &'a Group,
+    group: AnyGroup<'a>,
     coordinator: &'a Coordinator,
+}
+
+/// A group of either kind.
+#[derive(Clone, Copy, Debug)]
+enum AnyGroup<'a> {
+    Classic(&'a Group),
+    Consumer(&'a ConsumerGroup),
 }
 
 impl GroupSummary<'_> {
     /// The group's id.
     #[must_use]
     pub const fn group_id(&self) -> &KString {
-        self.group.group_id()
+        match self.group {
+            AnyGroup::Classic(group) => group.group_id(),
+            AnyGroup::Consumer(group) => group.group_id(),
+        }
     }
 
     /// Kafka's name of its state.
     #[must_use]
-    pub const fn state(&self) -> &'static str {
-        self.group.state().name()
+    pub fn state(&self) -> &'static str {
+        match self.group {
+            AnyGroup::Classic(group) => group.state().name(),
+            AnyGroup::Consumer(group) => group.state(),
+        }
     }
 
     /// How many members it has.
     #[must_use]
     pub fn members(&self) -> usize {
-        self.group.member_count()
+        match self.group {
+            AnyGroup::Classic(group) => group.member_count(),
+            AnyGroup::Consumer(group) => group.member_count(),
+        }
     }
 
     /// Its committed offsets by topic and partition.
@@ -49,9 +66,11 @@ impl GroupSummary<'_> {
 }
 
 impl Coordinator {
-    /// All groups, ordered by id.
+    /// All groups: classic ones ordered by id, then consumer groups ordered by id.
     pub fn groups(&self) -> impl Iterator<Item = GroupSummary<'_>> {
-        self.groups.values().map(|group| GroupSummary {
+        let classic = self.groups.values().map(AnyGroup::Classic);
+        let consumer = self.consumer_groups.values().map(AnyGroup::Consumer);
+        classic.chain(consumer).map(|group| GroupSummary {
             group,
             coordinator: self,
         })
@@ -62,6 +81,9 @@ impl Coordinator {
     pub fn describe_group(&self, group_id: &KString, api_version: i16) -> DescribedGroup {
         match self.groups.get(group_id) {
             Some(group) => group.describe(),
+            None if self.consumer_groups.contains_key(group_id) => {
+                describe_not_classic(group_id, api_version)
+            }
             None => describe_missing(group_id, api_version),
         }
     }
@@ -69,9 +91,10 @@ impl Coordinator {
     /// ListGroups v0–5: this partition's part of the list.
     #[must_use]
     pub fn list_groups(&self, request: &ListGroupsRequest) -> Vec<ListedGroup> {
-        self.groups
-            .values()
-            .map(Group::listed)
+        let classic = self.groups.values().map(Group::listed);
+        let consumer = self.consumer_groups.values().map(ConsumerGroup::listed);
+        classic
+            .chain(consumer)
             .filter(|group| is_listed(group, request))
             .collect()
     }
@@ -84,6 +107,12 @@ impl Coordinator {
         api_version: i16,
         image: &MetadataImage,
     ) -> OffsetFetchResponseGroup {
+        if let Some(consumers) = self.consumer_groups.get(&group.group_id)
+            && let Err(error) =
+                consumers.validate_fetch(group.member_id.as_ref(), group.member_epoch)
+        {
+            return offset_fetch_error(group, error, api_version);
+        }
         fetch(
             group,
             self.offsets.group(&group.group_id),

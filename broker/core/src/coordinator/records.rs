@@ -1,7 +1,7 @@
 //! The records of `__consumer_offsets`: made here, and read again when a partition is loaded.
 //!
 //! ```text
-//! key    type i16, fields      1 = a committed offset, 2 = a classic group
+//! key    type i16, fields      1 = a committed offset, 2 = a classic group, others = see `consumer_group`
 //! value  version i16, fields   or nothing: the offset or the group is gone
 //! ```
 
@@ -16,6 +16,7 @@ use moldau_protocol::types::{KString, Uuid};
 use moldau_protocol::{DecodeError, EncodeError, Message, RecordKey, record_type};
 
 use super::Coordinator;
+use crate::consumer_group::GroupRecord;
 use crate::group::Group;
 use crate::offsets::{CommittedOffset, OffsetChange, TopicPartition};
 
@@ -51,7 +52,7 @@ impl Coordinator {
             LegacyOffsetCommitKey::RECORD_TYPE => self.replay_legacy_offset(key, value),
             OffsetCommitKey::RECORD_TYPE => self.replay_offset(key, value),
             GroupMetadataKey::RECORD_TYPE => self.replay_group(key, value),
-            _ => Ok(()),
+            _ => self.replay_consumer_group(record_type, key, value),
         };
         replayed.map_err(|source| ReplayError {
             record_type,
@@ -117,7 +118,10 @@ impl Coordinator {
 
     /// Applies a committed change; a group that only stores offsets comes into being with them.
     pub(super) fn apply_change(&mut self, change: OffsetChange) {
-        if change.committed.is_some() && !self.groups.contains_key(&change.group_id) {
+        if change.committed.is_some()
+            && !self.groups.contains_key(&change.group_id)
+            && !self.consumer_groups.contains_key(&change.group_id)
+        {
             let group = Group::new(change.group_id.clone(), self.settings.group);
             self.groups.insert(change.group_id.clone(), group);
         }
@@ -133,6 +137,18 @@ impl Coordinator {
         let value = GroupMetadataValue::decode_versioned(value.clone())?;
         let group = Group::from_value(group_id.clone(), &value, self.settings.group);
         self.groups.insert(group_id, group);
+        Ok(())
+    }
+
+    fn replay_consumer_group(
+        &mut self,
+        record_type: i16,
+        key: &Bytes,
+        value: Option<&Bytes>,
+    ) -> Result<(), DecodeError> {
+        if let Some((group_id, record)) = GroupRecord::decode(record_type, key, value)? {
+            self.apply_to_consumer_group(&group_id, record, value.is_some());
+        }
         Ok(())
     }
 }

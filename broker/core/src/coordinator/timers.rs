@@ -28,6 +28,17 @@ impl Timers {
         }
     }
 
+    /// Makes sure that a group is looked at by then; it may be earlier.
+    pub(super) fn not_later(&mut self, group_id: &KString, deadline_ms: i64) {
+        if self
+            .by_group
+            .get(group_id)
+            .is_none_or(|at_ms| *at_ms > deadline_ms)
+        {
+            self.set(group_id, Some(deadline_ms));
+        }
+    }
+
     /// The earliest deadline.
     pub(super) fn next(&self) -> Option<i64> {
         let group = self.by_time.first().map(|(deadline_ms, _)| *deadline_ms);

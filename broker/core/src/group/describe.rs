@@ -77,6 +77,20 @@ impl Group {
 
 /// What is said of a group that is not there; from v6 on that is an error.
 pub(crate) fn describe_missing(group_id: &KString, api_version: i16) -> DescribedGroup {
+    describe_none(
+        group_id,
+        api_version,
+        format!("there is no group \"{group_id}\""),
+    )
+}
+
+/// What is said of a group that is not a classic one, as if it were not there.
+pub(crate) fn describe_not_classic(group_id: &KString, api_version: i16) -> DescribedGroup {
+    let message = format!("group \"{group_id}\" is not a classic group");
+    describe_none(group_id, api_version, message)
+}
+
+fn describe_none(group_id: &KString, api_version: i16, message: String) -> DescribedGroup {
     let group = DescribedGroup {
         group_id: group_id.clone(),
         group_state: GroupState::DEAD.into(),
@@ -87,7 +101,7 @@ pub(crate) fn describe_missing(group_id: &KString, api_version: i16) -> Describe
     }
     DescribedGroup {
         error_code: ErrorCode::GroupIdNotFound.code(),
-        error_message: Some(format!("there is no group \"{group_id}\"").into()),
+        error_message: Some(message.into()),
         ..group
     }
 }

@@ -232,7 +232,7 @@ pub(crate) fn refuse_join(caller: &Caller, member_id: &KString, code: ErrorCode,
     out.respond(caller.token, join_error(member_id, code));
 }
 
-pub(super) fn join_error(member_id: &KString, code: ErrorCode) -> JoinGroupResponse {
+pub(crate) fn join_error(member_id: &KString, code: ErrorCode) -> JoinGroupResponse {
     JoinGroupResponse {
         error_code: code.code(),
         protocol_name: Some(KString::EMPTY),
@@ -251,7 +251,7 @@ pub(super) fn rebalance_timeout_ms(request: &JoinGroupRequest) -> i32 {
 }
 
 /// The client's name and a random id, as people know them from Kafka's tools.
-fn new_member_id(prefix: &str, fresh_id: u128) -> KString {
+pub(crate) fn new_member_id(prefix: &str, fresh_id: u128) -> KString {
     let hex = format!("{:032x}", with_uuid_version(fresh_id));
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     let parts = [

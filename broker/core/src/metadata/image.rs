@@ -141,6 +141,13 @@ impl MetadataImage {
         self.topic(topic).and_then(|topic| topic.partition(index))
     }
 
+    /// Whether an image has the very topics of this one, unchanged since. Topics that changed and
+    /// changed back count as others.
+    #[must_use]
+    pub fn has_same_topics(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.topics, &other.topics)
+    }
+
     /// How many partitions all topics have.
     #[must_use]
     pub fn partition_count(&self) -> usize {

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use moldau_protocol::types::KString;
 
 use super::{CommittedOffset, TopicPartition};
+use crate::consumer_group::ConsumerGroup;
 use crate::group::{Group, GroupState};
 
 /// From when on the offsets of a group count as old.
 #[derive(Debug)]
-pub(crate) enum Expiry {
+pub(crate) enum Expiry<'a> {
     /// Its members use them.
     Never,
     /// Since the group lost its last member.
@@ -18,9 +19,15 @@ pub(crate) enum Expiry {
     SinceCommit,
     /// Since each was committed, for topics that no member subscribes to.
     Unsubscribed(BTreeSet<KString>),
+    /// Since each was committed, for topics that no member of a consumer group subscribes to.
+    UnsubscribedBy(&'a ConsumerGroup),
 }
 
-impl Expiry {
+impl<'a> Expiry<'a> {
+    pub(crate) const fn of_consumers(group: &'a ConsumerGroup) -> Self {
+        Self::UnsubscribedBy(group)
+    }
+
     pub(crate) fn of(group: &Group) -> Self {
         match (group.state(), group.state_since_ms()) {
             _ if group.is_simple() => Self::SinceCommit,
@@ -43,8 +50,11 @@ impl Expiry {
         let since = match self {
             Self::Never => return false,
             Self::Unsubscribed(topics) if topics.contains(&at.topic) => return false,
+            Self::UnsubscribedBy(group) if group.is_subscribed_to(&at.topic) => return false,
             Self::SinceEmpty(since) => *since,
-            Self::SinceCommit | Self::Unsubscribed(_) => committed.commit_timestamp_ms,
+            Self::SinceCommit | Self::Unsubscribed(_) | Self::UnsubscribedBy(_) => {
+                committed.commit_timestamp_ms
+            }
         };
         match committed.expire_timestamp_ms {
             Some(at_ms) => now_ms >= at_ms,
