@@ -229,6 +229,7 @@ impl Opened {
                 &self.config,
                 Arc::clone(&self.partitions),
                 Arc::clone(&writers),
+                self.quorum.images(),
             ),
             metadata: Metadata::new(
                 self.quorum,

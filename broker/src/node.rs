@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::Guard;
 use moldau_core::fetch_session::FetchSessions;
 use moldau_core::metadata::controller::Controller;
+use moldau_core::metadata::{GROUP_VERSION, feature};
 use moldau_protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 use moldau_protocol::{ErrorCode, KString, Uuid};
 use tokio::sync::watch;
@@ -74,6 +75,12 @@ impl Node {
             controller.create_topics(&request, &mut random_uuid)
         };
         self.metadata.decide(decide).await
+    }
+
+    /// Whether groups may use the new consumer group protocol.
+    pub(crate) fn serves_consumer_groups(&self) -> bool {
+        let image = self.metadata.image();
+        feature(GROUP_VERSION).is_some_and(|version| image.feature_level(version) > 0)
     }
 
     /// Makes sure that `__consumer_offsets` is there.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+use moldau_core::consumer_group::ConsumerGroupSettings;
 use moldau_core::coordinator::{Action, Caller, Coordinator, CoordinatorSettings, partition_for};
 use moldau_core::group::GroupSettings;
 use moldau_core::ids::Token;
@@ -24,7 +25,7 @@ use self::shard::Shard;
 use self::timer::Timer;
 use crate::config::BrokerConfig;
 use crate::handlers::RequestContext;
-use crate::metadata::CONSUMER_OFFSETS;
+use crate::metadata::{CONSUMER_OFFSETS, Images};
 use crate::runtime::{Partitions, Writers};
 
 /// All coordinators of this node.
@@ -35,6 +36,7 @@ pub(crate) struct Coordinators {
     append_limit: Duration,
     partitions: Arc<Partitions>,
     writers: Arc<Writers>,
+    images: Images,
     /// By partition of `__consumer_offsets`.
     shards: RwLock<Vec<Arc<Shard>>>,
     timer: Arc<Timer>,
@@ -46,12 +48,14 @@ impl Coordinators {
         config: &BrokerConfig,
         partitions: Arc<Partitions>,
         writers: Arc<Writers>,
+        images: Images,
     ) -> Self {
         Self {
             settings: settings(config),
             append_limit: Duration::from_millis(config.request_timeout_ms),
             partitions,
             writers,
+            images,
             shards: RwLock::default(),
             timer: Arc::default(),
             tokens: AtomicU64::new(0),
@@ -202,6 +206,7 @@ impl Coordinators {
                 Arc::clone(partition),
                 Arc::clone(&self.writers),
                 Arc::clone(&self.timer),
+                self.images.clone(),
                 self.settings,
                 self.append_limit,
             ));
@@ -219,6 +224,7 @@ fn settings(config: &BrokerConfig) -> CoordinatorSettings {
             max_size: usize::try_from(config.group_max_size).unwrap_or(usize::MAX),
             ..GroupSettings::default()
         },
+        consumer_group: ConsumerGroupSettings::default(),
         offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
         offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: i64::try_from(

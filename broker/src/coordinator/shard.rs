@@ -15,6 +15,7 @@ use tokio::sync::{OnceCell, oneshot};
 use tracing::{error, info, warn};
 
 use super::timer::Timer;
+use crate::metadata::Images;
 use crate::runtime::{Append, AppendResult, Partition, Slot, Writers, now_ms};
 
 /// A coordinator with what waits for it.
@@ -22,6 +23,7 @@ pub(super) struct Shard {
     partition: Arc<Partition>,
     writers: Arc<Writers>,
     timer: Arc<Timer>,
+    images: Images,
     settings: CoordinatorSettings,
     /// How long a full writer queue is waited for.
     append_limit: Duration,
@@ -50,6 +52,7 @@ impl Shard {
         partition: Arc<Partition>,
         writers: Arc<Writers>,
         timer: Arc<Timer>,
+        images: Images,
         settings: CoordinatorSettings,
         append_limit: Duration,
     ) -> Arc<Self> {
@@ -57,6 +60,7 @@ impl Shard {
             partition,
             writers,
             timer,
+            images,
             settings,
             append_limit,
             state: Mutex::default(),
@@ -165,6 +169,7 @@ impl Shard {
         let Some(coordinator) = &mut state.coordinator else {
             return;
         };
+        coordinator.metadata_changed(&self.images.newest());
         let actions = call(coordinator, now_ms());
         let due = coordinator.poll_timeout().unwrap_or(i64::MAX);
         self.due.store(due, Ordering::Release);

@@ -1,6 +1,6 @@
 //! DescribeGroups v0–6 (key 15).
 //!
-//! State, protocol and members of classic groups.
+//! State, protocol and members of classic groups; to others it is as if there were no such group.
 //! - v3: operations that the client may do (KIP-430)
 //! - v4: `group.instance.id` (KIP-345)
 //! - v6: an unknown group is `GROUP_ID_NOT_FOUND`, not a dead one (KIP-1043)

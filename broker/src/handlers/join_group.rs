@@ -1,6 +1,7 @@
 //! JoinGroup v0–9 (key 11).
 //!
-//! Adds a member to a classic group and starts a rebalance; answered when the rebalance is over.
+//! Adds a member to a classic group and starts a rebalance; answered when the rebalance is over. In a consumer group
+//! that is being migrated, it is answered at once with the member's epoch as the generation (KIP-848).
 //! - v4: the first join is answered `MEMBER_ID_REQUIRED` with an id (KIP-394)
 //! - v5: `group.instance.id`, static members (KIP-345)
 //! - v7: the response names the protocol type

@@ -9,6 +9,8 @@ mod alter_replica_log_dirs;
 mod answer;
 mod api_versions;
 mod client_info;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -107,6 +109,8 @@ pub const DISPATCH_TABLE: &[DispatchEntry] = &[
     entry(ApiKey::UpdateFeatures, 0, 2),
     entry(ApiKey::DescribeCluster, 0, 2),
     entry(ApiKey::UnregisterBroker, 0, 0),
+    entry(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    entry(ApiKey::ConsumerGroupDescribe, 0, 1),
     entry(ApiKey::ListConfigResources, 0, 1),
     entry(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
@@ -159,6 +163,12 @@ pub(crate) async fn start(
         }
         R::OffsetDelete(request) => {
             Admission::running(offset_delete::handle(node, context, request))
+        }
+        R::ConsumerGroupHeartbeat(request) => {
+            Admission::running(consumer_group_heartbeat::handle(node, context, request))
+        }
+        R::ConsumerGroupDescribe(request) => {
+            Admission::running(consumer_group_describe::handle(node, request))
         }
         other => administer(node, context, other),
     }

@@ -3,6 +3,7 @@
 //! Stores how far a group has read; answered when that is committed.
 //! - v6: the leader epoch of the offset (KIP-320)
 //! - v7: `group.instance.id` (KIP-345)
+//! - v9: members of the new protocol commit with their epoch (KIP-848)
 //! - v10: topics by id (KIP-848)
 //!
 //! Members commit with their generation; a group without members takes commits with generation -1.

@@ -4,6 +4,7 @@
 //! - v2: no topics (null) mean all (KIP-88)
 //! - v7: `require_stable` (KIP-447); without transactions every offset is stable
 //! - v8: several groups at once (KIP-709)
+//! - v9: member id and epoch of members of the new protocol, which must be the current ones (KIP-848)
 //! - v10: topics by id (KIP-848)
 
 use std::sync::Arc;

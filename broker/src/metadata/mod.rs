@@ -22,7 +22,7 @@ pub(crate) use adopt::{adopt, put_aside};
 pub(crate) use internal_topics::{CONSUMER_OFFSETS, offsets_topic};
 pub use log::ReplayError;
 pub(crate) use log::{MetadataLog, metadata_partition};
-pub(crate) use quorum::{ProposeError, Quorum};
+pub(crate) use quorum::{Images, ProposeError, Quorum};
 
 use crate::config::LiveConfig;
 use crate::runtime::Partitions;

@@ -25,6 +25,16 @@ struct Versioned {
     version: i64,
 }
 
+/// Always knows the newest image.
+#[derive(Debug, Clone)]
+pub(crate) struct Images(watch::Receiver<Arc<Versioned>>);
+
+impl Images {
+    pub(crate) fn newest(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.0.borrow().image)
+    }
+}
+
 /// Why a proposal failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProposeError {
@@ -84,6 +94,11 @@ impl Quorum {
             version,
         }));
         Ok(())
+    }
+
+    /// Follows the image, for those who have no quorum at hand.
+    pub(crate) fn images(&self) -> Images {
+        Images(self.image.subscribe())
     }
 
     pub(crate) fn image(&self) -> Arc<MetadataImage> {

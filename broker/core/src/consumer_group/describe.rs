@@ -107,22 +107,6 @@ impl ConsumerGroup {
         }
     }
 
-    /// Checks who commits offsets in a transaction: unlike others, also someone who is no member.
-    ///
-    /// # Errors
-    /// What the producer is told for all partitions.
-    pub(crate) fn transactional_committer(
-        &self,
-        member_id: &KString,
-        instance: Option<&KString>,
-        member_epoch: i32,
-    ) -> Result<Committer, ErrorCode> {
-        if member_epoch == -1 && member_id.is_empty() && instance.is_none() {
-            return Ok(Committer::default());
-        }
-        self.committer(member_id, member_epoch, i16::MAX)
-    }
-
     /// Checks who reads offsets. Without a member id anyone may.
     ///
     /// # Errors

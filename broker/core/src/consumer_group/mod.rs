@@ -305,4 +305,4 @@ fn put<T>(map: &mut BTreeMap<KString, T>, key: &KString, value: Option<T>) -> Op
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod fixture;

@@ -13,15 +13,6 @@ impl Partitions {
         self.0.entry(topic_id).or_default().insert(partition);
     }
 
-    pub(crate) fn remove(&mut self, topic_id: Uuid, partition: i32) {
-        if let Some(partitions) = self.0.get_mut(&topic_id) {
-            partitions.remove(&partition);
-            if partitions.is_empty() {
-                self.0.remove(&topic_id);
-            }
-        }
-    }
-
     pub(crate) fn contains(&self, topic_id: Uuid, partition: i32) -> bool {
         self.0
             .get(&topic_id)

@@ -131,8 +131,8 @@ impl MigrationPolicy {
 }
 
 /// The session timeout of one group's members.
-pub const SESSION_TIMEOUT_MS: &str = "consumer.session.timeout.ms";
+pub(crate) const SESSION_TIMEOUT_MS: &str = "consumer.session.timeout.ms";
 /// How often one group's members are to send heartbeats.
-pub const HEARTBEAT_INTERVAL_MS: &str = "consumer.heartbeat.interval.ms";
+pub(crate) const HEARTBEAT_INTERVAL_MS: &str = "consumer.heartbeat.interval.ms";
 /// How often one group's target assignment is computed at most.
-pub const ASSIGNMENT_INTERVAL_MS: &str = "consumer.assignment.interval.ms";
+pub(crate) const ASSIGNMENT_INTERVAL_MS: &str = "consumer.assignment.interval.ms";

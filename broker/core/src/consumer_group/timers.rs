@@ -36,7 +36,6 @@ impl ConsumerGroup {
 
     /// The members that have missed a deadline.
     pub(crate) fn overdue(&mut self, now_ms: i64) -> Vec<KString> {
-        // Timers outlive their members, lest they be missing when a removal has to be taken back.
         self.forget_timers_of_missing();
         let mut overdue = Vec::new();
         for (member_id, timers) in &mut self.timers {
@@ -59,6 +58,21 @@ impl ConsumerGroup {
     pub(crate) fn loaded(&mut self, settings: &ConsumerGroupSettings, now_ms: i64) {
         let member_ids: Vec<KString> = self.members.keys().cloned().collect();
         for member_id in member_ids {
+            self.refresh_session(&member_id, settings, now_ms);
+            self.watch_revocation(&member_id, now_ms);
+        }
+    }
+
+    /// Watches members that have no session although they are there.
+    pub(crate) fn watch_returned(&mut self, settings: &ConsumerGroupSettings, now_ms: i64) {
+        let watched = |id: &&KString| self.timers.get(*id).is_some_and(|t| t.session_ms.is_some());
+        let unwatched: Vec<KString> = self
+            .members
+            .keys()
+            .filter(|id| !watched(id))
+            .cloned()
+            .collect();
+        for member_id in unwatched {
             self.refresh_session(&member_id, settings, now_ms);
             self.watch_revocation(&member_id, now_ms);
         }

@@ -367,6 +367,15 @@ impl Coordinator {
         }
     }
 
+    /// Members that came back because their removal could not be written get a whole session.
+    pub(super) fn watch_returned(&mut self, group_id: &KString, now_ms: i64) {
+        let (_, settings) = self.context_of(group_id);
+        if let Some(group) = self.consumer_groups.get_mut(group_id) {
+            group.watch_returned(&settings, now_ms);
+        }
+        self.set_timer(group_id);
+    }
+
     pub(super) fn load_consumer_groups(&mut self, now_ms: i64) {
         let group_ids: Vec<KString> = self.consumer_groups.keys().cloned().collect();
         for group_id in group_ids {

@@ -1,6 +1,7 @@
 //! A coordinator with its log and its clients, for tests.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use moldau_protocol::ResponseKind;
@@ -105,6 +106,7 @@ impl World {
         add_topic(&mut image, "orders", 4);
         add_topic(&mut image, "visits", 4);
         let mut coordinator = Coordinator::new(settings);
+        coordinator.metadata_changed(&Arc::new(image.clone()));
         coordinator.loaded(0);
         Self {
             coordinator,
@@ -116,6 +118,13 @@ impl World {
             answers: BTreeMap::new(),
             last_token: 0,
         }
+    }
+
+    /// Adds a topic, of which the coordinator hears.
+    pub(crate) fn add_topic(&mut self, name: &'static str, partitions: i32) {
+        add_topic(&mut self.image, name, partitions);
+        self.coordinator
+            .metadata_changed(&Arc::new(self.image.clone()));
     }
 
     pub(crate) fn caller(&mut self, api_version: i16) -> Caller {

@@ -175,9 +175,17 @@ pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
 }
 
 #[cfg(test)]
+mod consumer_fixture;
+#[cfg(test)]
+mod consumer_model_tests;
+#[cfg(test)]
+mod consumer_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod migration_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

@@ -98,7 +98,9 @@ impl Coordinator {
         }
         let mut actions = Vec::new();
         if let Some(change) = pending.consumer_group {
+            let group_id = change.group_id.clone();
             self.take_back(id, change, error, &mut actions);
+            self.watch_returned(&group_id, now_ms);
         }
         respond_with_error(
             pending.response,

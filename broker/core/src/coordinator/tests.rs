@@ -220,10 +220,14 @@ fn records_of_other_kinds_are_skipped_and_damaged_ones_named() {
     let mut coordinator = Coordinator::new(CoordinatorSettings::default());
     let bytes = Bytes::from_static;
     assert_eq!(
-        coordinator.replay(&bytes(&[0, 3, 0, 1, b'g']), Some(&bytes(&[0, 0]))),
+        coordinator.replay(&bytes(&[0, 11, 0, 1, b'g']), Some(&bytes(&[0, 0]))),
         Ok(())
     );
     assert_eq!(coordinator.replay(&bytes(&[9]), None), Ok(()));
+    let damaged = coordinator
+        .replay(&bytes(&[0, 3, 0, 1, b'g']), Some(&bytes(&[0, 0])))
+        .unwrap_err();
+    assert_eq!(damaged.record_type, 3);
     let damaged = coordinator
         .replay(&bytes(&[0, 2, 0, 9, b'g']), None)
         .unwrap_err();

@@ -21,6 +21,12 @@ pub struct Feature {
 
 /// Every feature that works, ordered by name. A new cluster has each at its highest level.
 pub const FEATURES: &[Feature] = &[
+    // Level 1 is the new consumer group protocol (KIP-848).
+    Feature {
+        name: GROUP_VERSION,
+        min_level: 0,
+        max_level: 1,
+    },
     // The level that stands for Kafka 4.3 among clients and tools; the records behind it are our own.
     Feature {
         name: "metadata.version",
@@ -28,6 +34,9 @@ pub const FEATURES: &[Feature] = &[
         max_level: 30,
     },
 ];
+
+/// The feature that says whether groups may use the new consumer group protocol.
+pub const GROUP_VERSION: &str = "group.version";
 
 /// The row of one feature.
 #[must_use]

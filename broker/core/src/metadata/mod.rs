@@ -12,7 +12,7 @@ mod record;
 mod topic_name;
 
 pub use self::codec::MetadataDecodeError;
-pub use self::features::{FEATURES, Feature, feature};
+pub use self::features::{FEATURES, Feature, GROUP_VERSION, feature};
 pub use self::image::{ApplyError, BrokerImage, MetadataImage, PartitionImage, TopicImage};
 pub use self::record::{BrokerRecord, ConfigRecord, MetadataRecord, PartitionRecord, ResourceType};
 pub use self::topic_name::{TopicNameError, collides, is_internal, validate_topic_name};
