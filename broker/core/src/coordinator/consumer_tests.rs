@@ -190,11 +190,45 @@ fn the_previous_epoch_is_taken_while_the_answer_may_have_been_lost() {
     assert_eq!(a.owned.len(), 4);
 }
 
+/// A request that joins, with one field changed.
+fn joining(
+    change: impl FnOnce(&mut ConsumerGroupHeartbeatRequest),
+) -> ConsumerGroupHeartbeatRequest {
+    let mut request = Consumer::of("a", &["orders"]).full();
+    change(&mut request);
+    request
+}
+
 #[test]
 fn fields_that_make_no_sense_are_refused() {
+    let invalid = [
+        joining(|request| request.group_id = "".into()),
+        joining(|request| request.member_id = "".into()),
+        joining(|request| request.instance_id = Some("".into())),
+        joining(|request| request.rack_id = Some("".into())),
+        joining(|request| request.rebalance_timeout_ms = -1),
+        joining(|request| request.topic_partitions = None),
+        joining(|request| request.subscribed_topic_names = None),
+        joining(|request| request.member_epoch = -2),
+        joining(|request| request.member_epoch = -3),
+    ];
+    let invalid = invalid.map(|request| (request, ErrorCode::InvalidRequest));
+    let others = [
+        (
+            joining(|request| request.server_assignor = Some("sticky".into())),
+            ErrorCode::UnsupportedAssignor,
+        ),
+        (
+            joining(|request| request.subscribed_topic_regex = Some("(".into())),
+            ErrorCode::InvalidRegularExpression,
+        ),
+        (
+            joining(|request| request.member_epoch = 5),
+            ErrorCode::GroupIdNotFound,
+        ),
+    ];
     let mut world = World::new();
-    let good = Consumer::of("a", &["orders"]).full();
-    let mut check = |request: ConsumerGroupHeartbeatRequest, expected: ErrorCode| {
+    for (request, expected) in invalid.into_iter().chain(others) {
         let token = world.send_beat(&request);
         let response = world.beaten(token);
         assert_eq!(
@@ -203,95 +237,7 @@ fn fields_that_make_no_sense_are_refused() {
             "{request:?}"
         );
         assert!(response.error_message.is_some());
-    };
-    let invalid = ErrorCode::InvalidRequest;
-    let good = || good.clone();
-    check(
-        ConsumerGroupHeartbeatRequest {
-            group_id: "".into(),
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            member_id: "".into(),
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            instance_id: Some("".into()),
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            rack_id: Some("".into()),
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            rebalance_timeout_ms: -1,
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            topic_partitions: None,
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            subscribed_topic_names: None,
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            member_epoch: -2,
-            ..good()
-        },
-        invalid,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            member_epoch: -3,
-            ..good()
-        },
-        invalid,
-    );
-    let assignor = Some("sticky".into());
-    check(
-        ConsumerGroupHeartbeatRequest {
-            server_assignor: assignor,
-            ..good()
-        },
-        ErrorCode::UnsupportedAssignor,
-    );
-    let regex = Some("(".into());
-    check(
-        ConsumerGroupHeartbeatRequest {
-            subscribed_topic_regex: regex,
-            ..good()
-        },
-        ErrorCode::InvalidRegularExpression,
-    );
-    check(
-        ConsumerGroupHeartbeatRequest {
-            member_epoch: 5,
-            ..good()
-        },
-        ErrorCode::GroupIdNotFound,
-    );
+    }
     assert!(
         world.log.is_empty(),
         "what is refused leaves nothing behind"

@@ -96,20 +96,9 @@ impl Coordinator {
     pub fn offset_delete(&mut self, caller: &Caller, request: OffsetDeleteRequest) -> Vec<Action> {
         let group_id = &request.group_id;
         let mut actions = Vec::new();
-        let classic = self.groups.get(group_id).map(deletable_offsets);
-        let consumers = self.consumer_groups.get(group_id);
-        let subscribed = match classic {
-            Some(Ok(subscribed)) => subscribed,
-            None if consumers.is_some() => {
-                let names = request.topics.iter().map(|topic| topic.name.clone());
-                let used =
-                    |name: &KString| consumers.is_some_and(|group| group.is_subscribed_to(name));
-                names.filter(used).collect()
-            }
-            refused => {
-                let code = refused
-                    .and_then(Result::err)
-                    .unwrap_or(ErrorCode::GroupIdNotFound);
+        let subscribed = match self.topics_in_use(&request) {
+            Ok(subscribed) => subscribed,
+            Err(code) => {
                 let response = OffsetDeleteResponse {
                     error_code: code.code(),
                     ..Default::default()
@@ -170,6 +159,18 @@ impl Coordinator {
         };
         self.append(records, pending, &mut actions);
         actions
+    }
+
+    /// The topics whose offsets a group still needs, at least of those that the request names.
+    fn topics_in_use(&self, request: &OffsetDeleteRequest) -> Result<BTreeSet<KString>, ErrorCode> {
+        if let Some(consumers) = self.consumer_groups.get(&request.group_id) {
+            let names = request.topics.iter().map(|topic| topic.name.clone());
+            return Ok(names
+                .filter(|name| consumers.is_subscribed_to(name))
+                .collect());
+        }
+        let group = self.groups.get(&request.group_id);
+        deletable_offsets(group.ok_or(ErrorCode::GroupIdNotFound)?)
     }
 
     /// All partitions for which a group has an offset, or will have one when pending appends are
