@@ -2,9 +2,9 @@
 
 use moldau_protocol::dispatch::{ClientContext, DispatchError};
 use moldau_protocol::messages::api_versions::ApiVersionsRequest;
-use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use moldau_protocol::messages::fetch::FetchResponse;
 use moldau_protocol::messages::produce::ProduceResponse;
+use moldau_protocol::messages::share_group_heartbeat::ShareGroupHeartbeatRequest;
 
 use crate::fixture::*;
 
@@ -43,7 +43,7 @@ async fn what_would_close_a_socket_is_an_error() {
         .await;
     assert!(matches!(quiet, Err(DispatchError::Refused { .. })));
     let unknown = dispatcher
-        .dispatch(&client, 0, kind(ConsumerGroupHeartbeatRequest::default()))
+        .dispatch(&client, 0, kind(ShareGroupHeartbeatRequest::default()))
         .await;
     assert!(matches!(unknown, Err(DispatchError::Unsupported { .. })));
     let version = dispatcher

@@ -44,10 +44,15 @@ impl ConsumerGroup {
         context: &Context<'_>,
         changes: &mut Changes,
     ) {
+        self.remove_only(member_ids, changes);
+        self.refresh_epoch(true, context, changes);
+    }
+
+    /// Removes members without any further consequence.
+    pub(crate) fn remove_only(&mut self, member_ids: &[KString], changes: &mut Changes) {
         for member_id in member_ids {
             self.write_removal(member_id, changes);
         }
-        self.refresh_epoch(true, context, changes);
     }
 
     pub(super) fn write_removal(&mut self, member_id: &KString, changes: &mut Changes) {

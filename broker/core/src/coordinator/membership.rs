@@ -65,7 +65,12 @@ impl Coordinator {
         let prior = group.clone();
         let downgrades = group.downgrades_without(member_ids, context, &self.settings.group);
         let mut changes = Changes::default();
-        group.remove_members(member_ids, context, &mut changes);
+        if downgrades {
+            // The epoch stays: it is the generation that the others know, who so lose nothing.
+            group.remove_only(member_ids, &mut changes);
+        } else {
+            group.remove_members(member_ids, context, &mut changes);
+        }
         let write = ConsumerGroupWrite {
             response,
             ..ConsumerGroupWrite::new(group_id.clone(), changes)

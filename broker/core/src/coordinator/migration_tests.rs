@@ -386,6 +386,22 @@ fn a_classic_group_becomes_a_consumer_group_and_back_with_its_members_on_board()
     assert_eq!(kinds.iter().filter(|kind| **kind == 0).count(), 2);
     let leaving = mixed.consumers.remove(0);
     mixed.world.leave_with(&leaving, -1);
+    assert_eq!(mixed.kind(), "classic");
+    let before: Vec<_> = mixed
+        .classic
+        .iter()
+        .map(|classic| classic.owned.clone())
+        .collect();
+    for classic in &mut mixed.classic {
+        classic.turn(&mut mixed.world);
+        assert!(classic.rejoin, "it is asked to join again");
+    }
+    let after: Vec<_> = mixed
+        .classic
+        .iter()
+        .map(|classic| classic.owned.clone())
+        .collect();
+    assert_eq!(after, before, "nobody has to give up anything for it");
     mixed.settle();
     assert_eq!((mixed.kind(), mixed.readers()), ("classic", vec![4, 4]));
 }
