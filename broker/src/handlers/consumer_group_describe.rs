@@ -23,7 +23,8 @@ pub(super) async fn handle(
     let mut groups = Vec::with_capacity(request.group_ids.len());
     for group_id in request.group_ids {
         let described = if serves {
-            let describe = |coordinator: &Coordinator| coordinator.describe_consumer_group(&group_id);
+            let describe =
+                |coordinator: &Coordinator| coordinator.describe_consumer_group(&group_id);
             node.coordinators.read(&group_id, describe).await
         } else {
             Err(ErrorCode::UnsupportedVersion)
