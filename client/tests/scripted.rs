@@ -14,6 +14,8 @@ mod broker;
 mod coordinator;
 #[path = "scripted/log.rs"]
 mod log;
+#[path = "scripted/transactions.rs"]
+mod transactions;
 
 #[path = "scripted/consumer.rs"]
 mod consumer;
@@ -23,3 +25,5 @@ mod group;
 mod producer;
 #[path = "scripted/tcp.rs"]
 mod tcp;
+#[path = "scripted/transaction.rs"]
+mod transaction;

@@ -1,10 +1,10 @@
-//! Groups and their offsets; the cluster.
+//! Groups and their members.
 
 use std::collections::BTreeMap;
 
+use moldau_protocol::messages::consumer_group_describe::{self, ConsumerGroupDescribeRequest};
 use moldau_protocol::messages::consumer_protocol_assignment::ConsumerProtocolAssignment;
 use moldau_protocol::messages::delete_groups::DeleteGroupsRequest;
-use moldau_protocol::messages::describe_cluster::DescribeClusterRequest;
 use moldau_protocol::messages::describe_groups::{
     DescribeGroupsRequest, DescribedGroup, DescribedGroupMember,
 };
@@ -12,12 +12,10 @@ use moldau_protocol::messages::list_groups::ListGroupsRequest;
 use moldau_protocol::{ErrorCode, KString, Message};
 
 use crate::admin::topics::{NamedResults, named_results};
-use crate::admin::{Admin, ClusterDescription, GroupDescription, GroupListing, MemberDescription};
+use crate::admin::{Admin, GroupDescription, GroupListing, MemberDescription};
 use crate::client::Target;
 use crate::error::ClientError;
-use crate::metadata::BrokerEndpoint;
-use crate::offsets::GroupMetadata;
-use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
+use crate::topic_partition::TopicPartition;
 
 impl Admin {
     /// All groups of all brokers, by name.
@@ -26,17 +24,8 @@ impl Admin {
     ///
     /// A broker cannot be asked.
     pub async fn list_groups(&self) -> Result<Vec<GroupListing>, ClientError> {
-        let seen = self.client.metadata().snapshot().version;
-        self.client.metadata().refresh(seen).await?;
-        let brokers: Vec<i32> = self
-            .client
-            .cluster_metadata()
-            .brokers
-            .keys()
-            .copied()
-            .collect();
         let mut groups = BTreeMap::new();
-        for broker in brokers {
+        for broker in self.brokers().await? {
             let target = Target::Broker(broker);
             let listed = self
                 .client
@@ -60,7 +49,8 @@ impl Admin {
         Ok(groups.into_values().collect())
     }
 
-    /// The named groups with their members. A group that does not exist is in state `Dead`.
+    /// The named groups with their members, of the classic and of the new protocol. A group that does not exist is in
+    /// state `Dead`.
     ///
     /// # Errors
     ///
@@ -77,6 +67,46 @@ impl Admin {
     }
 
     async fn describe_group(&self, name: &str) -> Result<GroupDescription, ClientError> {
+        match self.describe_consumer_group(name).await? {
+            Some(described) => Ok(described),
+            None => self.describe_classic_group(name).await,
+        }
+    }
+
+    /// A group of the new protocol; `None` if it is none, or the broker has none.
+    async fn describe_consumer_group(
+        &self,
+        name: &str,
+    ) -> Result<Option<GroupDescription>, ClientError> {
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![KString::copy_from(name)],
+            ..ConsumerGroupDescribeRequest::default()
+        };
+        let target = Target::GroupCoordinator(name.to_owned());
+        let described = self
+            .client
+            .request_until(target, request, |response| {
+                let Some(group) = response.groups.first() else {
+                    return Ok(None);
+                };
+                match ErrorCode::from_code(group.error_code) {
+                    ErrorCode::None => Ok(Some(consumer_description(group))),
+                    ErrorCode::GroupIdNotFound | ErrorCode::UnsupportedVersion => Ok(None),
+                    code => {
+                        let message = group.error_message.as_deref();
+                        let object = format!("group \"{name}\"");
+                        Err(ClientError::broker(code.code(), message, object))
+                    }
+                }
+            })
+            .await;
+        match described {
+            Err(ClientError::Unsupported { .. }) => Ok(None),
+            described => described,
+        }
+    }
+
+    async fn describe_classic_group(&self, name: &str) -> Result<GroupDescription, ClientError> {
         let request = DescribeGroupsRequest {
             groups: vec![KString::copy_from(name)],
             ..DescribeGroupsRequest::default()
@@ -131,66 +161,6 @@ impl Admin {
         }
         Ok(results)
     }
-
-    /// All stored positions of a group.
-    ///
-    /// # Errors
-    ///
-    /// The coordinator cannot be asked.
-    pub async fn group_offsets(
-        &self,
-        group: &str,
-    ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, ClientError> {
-        self.client.committed_offsets(group, None, false).await
-    }
-
-    /// Stores positions of a group that has no members.
-    ///
-    /// # Errors
-    ///
-    /// The group has members, or a partition does not exist.
-    pub async fn alter_group_offsets(
-        &self,
-        group: &str,
-        offsets: Vec<(TopicPartition, OffsetAndMetadata)>,
-    ) -> Result<(), ClientError> {
-        let committer = GroupMetadata::outsider(KString::copy_from(group));
-        match self.client.commit_offsets(&committer, &offsets).await {
-            Err(ClientError::Fenced { code, .. }) => Err(ClientError::broker(
-                code.code(),
-                Some("it has members; stop them before its offsets are changed"),
-                format!("group \"{group}\""),
-            )),
-            result => result,
-        }
-    }
-
-    /// The cluster's id, controller and brokers.
-    ///
-    /// # Errors
-    ///
-    /// The cluster cannot be asked.
-    pub async fn describe_cluster(&self) -> Result<ClusterDescription, ClientError> {
-        self.client
-            .request_until(Target::Any, DescribeClusterRequest::default(), |response| {
-                ClientError::check(response.error_code, || "cluster".to_owned())?;
-                Ok(ClusterDescription {
-                    cluster_id: response.cluster_id.to_string(),
-                    controller_id: (response.controller_id >= 0).then_some(response.controller_id),
-                    brokers: response
-                        .brokers
-                        .iter()
-                        .map(|broker| BrokerEndpoint {
-                            id: broker.broker_id,
-                            host: broker.host.to_string(),
-                            port: broker.port,
-                            rack: broker.rack.as_ref().map(ToString::to_string),
-                        })
-                        .collect(),
-                })
-            })
-            .await
-    }
 }
 
 fn dead(name: &str) -> GroupDescription {
@@ -215,6 +185,32 @@ fn description(group: &DescribedGroup) -> GroupDescription {
             .iter()
             .map(|member| member_description(member, is_consumer))
             .collect(),
+    }
+}
+
+fn consumer_description(group: &consumer_group_describe::DescribedGroup) -> GroupDescription {
+    let members = group.members.iter().map(|member| MemberDescription {
+        member_id: member.member_id.to_string(),
+        group_instance_id: member.instance_id.as_ref().map(ToString::to_string),
+        client_id: member.client_id.to_string(),
+        client_host: member.client_host.to_string(),
+        assignment: {
+            let topics = member.assignment.topic_partitions.iter();
+            let partitions = topics.flat_map(|topic| {
+                let partitions = topic.partitions.iter();
+                partitions.map(|partition| TopicPartition::new(&topic.topic_name, *partition))
+            });
+            let mut partitions: Vec<_> = partitions.collect();
+            partitions.sort();
+            partitions
+        },
+    });
+    GroupDescription {
+        group_id: group.group_id.to_string(),
+        state: group.group_state.to_string(),
+        protocol_type: "consumer".to_owned(),
+        protocol: group.assignor_name.to_string(),
+        members: members.collect(),
     }
 }
 

@@ -1,12 +1,20 @@
-//! The admin client: topics, settings, offsets, groups.
+//! The admin client: topics, settings, offsets, groups, transactions, the cluster.
 
+mod cluster;
 mod configs;
+mod group_offsets;
 mod groups;
 mod topics;
+mod transactions;
 mod types;
 
 use crate::client::Client;
 
+pub use crate::admin::cluster::{ElectionType, FeatureDescription};
+pub use crate::admin::transactions::{
+    HangingTransaction, ProducerDescription, TransactionDescription, TransactionFilter,
+    TransactionListing,
+};
 pub use crate::admin::types::{
     ClusterDescription, ConfigChange, ConfigEntry, ConfigOperation, ConfigResource,
     GroupDescription, GroupListing, ListedOffset, MemberDescription, NewTopic, OffsetSpec,

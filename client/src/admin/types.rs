@@ -196,11 +196,12 @@ pub struct GroupListing {
 pub struct GroupDescription {
     /// Name.
     pub group_id: String,
-    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance` or `Dead` (no such group).
+    /// `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance` (classic), `Assigning`, `Reconciling` (new protocol)
+    /// or `Dead` (no such group).
     pub state: String,
     /// `consumer` for consumers.
     pub protocol_type: String,
-    /// The assignment strategy that the members agreed on.
+    /// The assignment strategy that the members agreed on, or that the coordinator uses (new protocol).
     pub protocol: String,
     /// The members.
     pub members: Vec<MemberDescription>,

@@ -1,9 +1,18 @@
 //! Administration.
 
-use moldau_client::admin::{ConfigChange, ConfigOperation, ConfigResource, NewTopic, OffsetSpec};
-use moldau_client::{Admin, ClientError, ErrorCode, OffsetAndMetadata, TopicPartition};
+use std::time::Duration;
 
-use crate::cluster::{client, produce, topic, unique};
+use moldau_client::admin::{
+    ConfigChange, ConfigOperation, ConfigResource, ElectionType, HangingTransaction, NewTopic,
+    OffsetSpec, TransactionFilter,
+};
+use moldau_client::consumer::GroupProtocol;
+use moldau_client::{
+    Admin, ClientError, ConsumerConfig, ErrorCode, OffsetAndMetadata, ProducerConfig,
+    TopicPartition,
+};
+
+use crate::cluster::{client, produce, record, topic, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_created_listed_and_deleted() {
@@ -109,7 +118,7 @@ async fn shows(admin: &Admin, resource: &ConfigResource, (value, is_default): (&
             }
         }
     };
-    let limit = std::time::Duration::from_secs(60);
+    let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, shown).await.unwrap();
 }
 
@@ -178,4 +187,136 @@ async fn the_cluster_is_described() {
     let cluster = client.admin().describe_cluster().await.unwrap();
     assert_eq!(cluster.cluster_id.len(), 22);
     assert!(!cluster.brokers.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn features_and_leaders_are_shown() {
+    let Some(client) = client().await else { return };
+    let admin = client.admin();
+    let features = admin.describe_features().await.unwrap();
+    assert!(features.supported.contains_key("transaction.version"));
+    let partition = TopicPartition::new(&topic(&client, 1).await, 0);
+    let results = admin
+        .elect_leaders(
+            ElectionType::Preferred,
+            Some(std::slice::from_ref(&partition)),
+        )
+        .await
+        .unwrap();
+    let refused = results[&partition].as_ref().unwrap_err();
+    assert_eq!(
+        refused.code(),
+        Some(ErrorCode::ElectionNotNeeded),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_of_a_group_are_looked_up_by_time_and_deleted() {
+    let Some(client) = client().await else { return };
+    let admin = client.admin();
+    let (topic, group) = (topic(&client, 1).await, unique("group"));
+    let partition = TopicPartition::new(&topic, 0);
+    produce(&client, &topic, 0, 10).await;
+    for (spec, expected) in [
+        (OffsetSpec::Earliest, 0),
+        (OffsetSpec::Latest, 10),
+        (OffsetSpec::Timestamp(0), 0),
+        (OffsetSpec::Timestamp(i64::MAX), 10),
+    ] {
+        let wanted = [(partition.clone(), spec)];
+        let reset = admin.reset_group_offsets(&group, &wanted).await.unwrap();
+        assert_eq!(reset[&partition].offset, expected, "{spec:?}");
+        assert_eq!(admin.group_offsets(&group).await.unwrap(), reset);
+    }
+    let partitions = [partition.clone()];
+    let deleted = admin.delete_group_offsets(&group, &partitions).await;
+    assert_eq!(deleted.unwrap()[&partition], Ok(()));
+    assert!(admin.group_offsets(&group).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_the_new_protocol_is_described_with_its_members() {
+    let Some(client) = client().await else { return };
+    let admin = client.admin();
+    let (topic, group) = (topic(&client, 2).await, unique("group"));
+    let mut consumer = client.consumer(ConsumerConfig {
+        group_protocol: GroupProtocol::Consumer,
+        ..ConsumerConfig::group(&group)
+    });
+    consumer.subscribe(&[&topic]).unwrap();
+    let described = async {
+        loop {
+            consumer.poll(Duration::from_millis(50)).await.unwrap();
+            let described = admin.describe_groups(&[&group]).await.unwrap().remove(0);
+            if described.state == "Stable" && consumer.assignment().len() == 2 {
+                return described;
+            }
+        }
+    };
+    let limit = Duration::from_secs(60);
+    let described = tokio::time::timeout(limit, described).await.unwrap();
+    assert_eq!(described.members[0].assignment, consumer.assignment());
+    let listed = admin.list_groups().await.unwrap();
+    let listing = listed.iter().find(|listing| listing.group_id == group);
+    assert_eq!(listing.unwrap().group_type.to_lowercase(), "consumer");
+    consumer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_are_listed_described_aborted_and_fenced() {
+    let Some(client) = client().await else { return };
+    let admin = client.admin();
+    let (topic, id) = (topic(&client, 1).await, unique("tx"));
+    let partition = TopicPartition::new(&topic, 0);
+    let mut producer = client
+        .transactional_producer(&id, ProducerConfig::default())
+        .await
+        .unwrap();
+    producer.begin().unwrap();
+    producer.send(record(&topic, 0, "open")).await.unwrap();
+    producer.flush().await.unwrap();
+
+    let ongoing = TransactionFilter {
+        states: vec!["Ongoing".to_owned()],
+        ..TransactionFilter::default()
+    };
+    let listed = admin.list_transactions(&ongoing).await.unwrap();
+    let listing = listed.iter().find(|listing| listing.transactional_id == id);
+    let described = admin.describe_transaction(&id).await.unwrap();
+    assert_eq!(described.state, "Ongoing");
+    assert_eq!(described.producer_id, listing.unwrap().producer_id);
+    assert_eq!(described.partitions, std::slice::from_ref(&partition));
+    assert_eq!(described.timeout_ms, 60_000);
+    let unknown = admin.describe_transaction("never-was").await.unwrap_err();
+    assert_eq!(unknown.code(), Some(ErrorCode::TransactionalIdNotFound));
+
+    let producers = admin
+        .describe_producers(std::slice::from_ref(&partition))
+        .await;
+    let producers = producers.unwrap().remove(&partition).unwrap();
+    assert_eq!(producers.len(), 1);
+    assert_eq!(producers[0].transaction_start_offset, Some(0));
+    let hanging = HangingTransaction {
+        partition: partition.clone(),
+        producer_id: producers[0].producer_id,
+        producer_epoch: i16::try_from(producers[0].producer_epoch).unwrap(),
+        coordinator_epoch: producers[0].coordinator_epoch.unwrap_or(-1),
+    };
+    admin.abort_transaction(&hanging).await.unwrap();
+    let producers = admin
+        .describe_producers(std::slice::from_ref(&partition))
+        .await;
+    let producers = producers.unwrap().remove(&partition).unwrap();
+    assert_eq!(producers[0].transaction_start_offset, None);
+
+    admin.fence_producer(&id).await.unwrap();
+    let mut error = producer.commit().await.unwrap_err();
+    if matches!(error, ClientError::MustAbort { .. }) {
+        error = producer.abort().await.unwrap_err();
+    }
+    assert!(
+        matches!(error, ClientError::ProducerFenced { .. }),
+        "{error}"
+    );
 }

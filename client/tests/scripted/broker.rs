@@ -5,9 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use moldau_client::{Client, ClientConfig};
+use moldau_protocol::batch::RecordBatch;
 use moldau_protocol::dispatch::{ClientContext, DispatchError, Dispatched, Dispatcher};
 use moldau_protocol::frame::{self, RequestHeader};
-use moldau_protocol::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use moldau_protocol::messages::add_offsets_to_txn::AddOffsetsToTxnResponse;
+use moldau_protocol::messages::api_versions::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey,
+};
+use moldau_protocol::messages::end_txn::EndTxnResponse;
 use moldau_protocol::messages::fetch::{
     FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
@@ -30,6 +35,7 @@ use tokio::sync::Notify;
 
 use crate::coordinator::Coordinator;
 use crate::log::Log;
+use crate::transactions::{TransactionFault, Transactions, added, offsets_answered};
 
 /// A broker in memory.
 #[derive(Debug, Default)]
@@ -43,6 +49,7 @@ pub(crate) struct Broker {
 pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Vec<Log>>,
     pub(crate) coordinator: Coordinator,
+    pub(crate) transactions: Transactions,
     /// What happens to the next produce requests; without one they succeed.
     pub(crate) produce_script: VecDeque<ProduceFault>,
     /// What happens to the next fetches.
@@ -120,6 +127,7 @@ impl Broker {
         let response = match request {
             RequestKind::Produce(request) => self.produce(&request).await?.into(),
             RequestKind::Fetch(request) => self.fetch(&request).await.into(),
+            request if is_transactional(&request) => self.lock().transact(&request)?,
             request => self.lock().answer(request, version)?,
         };
         response_through_bytes(key, version, &response)
@@ -147,12 +155,16 @@ impl Broker {
         for topic in &request.topic_data {
             let mut partition_responses = Vec::new();
             for data in &topic.partition_data {
-                let log = &mut state.topics.get_mut(&*topic.name).unwrap()[data.index as usize];
                 let bytes = data.records.as_ref().and_then(Records::as_bytes).unwrap();
+                let append = |state: &mut State| {
+                    state.admit(request, &topic.name, data.index, &bytes)?;
+                    let logs = state.topics.get_mut(&*topic.name).unwrap();
+                    logs[data.index as usize].append(&bytes)
+                };
                 let result = match fault {
                     ProduceFault::Refuse(code) => Err(code),
-                    ProduceFault::StoreAndAnswer(code) => log.append(&bytes).and(Err(code)),
-                    _ => log.append(&bytes),
+                    ProduceFault::StoreAndAnswer(code) => append(&mut state).and(Err(code)),
+                    _ => append(&mut state),
                 };
                 partition_responses.push(PartitionProduceResponse {
                     index: data.index,
@@ -200,6 +212,57 @@ impl Dispatcher for Broker {
 }
 
 impl State {
+    /// Whether a batch may be written: if it belongs to a transaction, the coordinator is asked.
+    fn admit(
+        &mut self,
+        request: &ProduceRequest,
+        topic: &KString,
+        partition: i32,
+        bytes: &bytes::Bytes,
+    ) -> Result<(), ErrorCode> {
+        let Some(id) = &request.transactional_id else {
+            return Ok(());
+        };
+        let batch = RecordBatch::parse(bytes.clone()).unwrap();
+        assert!(batch.is_transactional());
+        let (producer, epoch) = (batch.producer_id(), batch.producer_epoch());
+        let partition = (topic.to_string(), partition);
+        self.transactions.admit(id, producer, epoch, partition)
+    }
+
+    /// Answers as the coordinator of transactions, as far as the script lets it.
+    fn transact(&mut self, request: &RequestKind) -> Result<ResponseKind, DispatchError> {
+        let fault = self.transactions.script.pop_front();
+        match fault {
+            Some(TransactionFault::LoseRequest) => return Err(DispatchError::Stopped),
+            Some(TransactionFault::Refuse(code)) => return Ok(refused(request, code)),
+            _ => {}
+        }
+        self.next_producer_id += 1;
+        let new_id = self.next_producer_id;
+        let Self {
+            transactions,
+            topics,
+            coordinator,
+            ..
+        } = self;
+        let response = match request {
+            RequestKind::InitProducerId(request) => {
+                let id = request.transactional_id.clone().unwrap();
+                transactions.init(&id, request, new_id, topics).into()
+            }
+            RequestKind::AddPartitionsToTxn(request) => transactions.add_partitions(request).into(),
+            RequestKind::AddOffsetsToTxn(request) => transactions.add_offsets(request).into(),
+            RequestKind::TxnOffsetCommit(request) => transactions.commit_offsets(request).into(),
+            RequestKind::EndTxn(request) => transactions.end(request, topics, coordinator).into(),
+            other => panic!("{other:?}"),
+        };
+        match fault {
+            Some(TransactionFault::LoseAnswer) => Err(DispatchError::Stopped),
+            _ => Ok(response),
+        }
+    }
+
     fn answer(
         &mut self,
         request: RequestKind,
@@ -240,6 +303,12 @@ impl State {
             }
         });
         ApiVersionsResponse {
+            finalized_features: vec![FinalizedFeatureKey {
+                name: KString::from_static("transaction.version"),
+                max_version_level: if self.transactions.is_version_2 { 2 } else { 1 },
+                min_version_level: 1,
+                ..FinalizedFeatureKey::default()
+            }],
             api_keys: api_keys.collect(),
             ..ApiVersionsResponse::default()
         }
@@ -390,6 +459,41 @@ impl State {
             ..FetchResponse::default()
         };
         (response, size)
+    }
+}
+
+fn is_transactional(request: &RequestKind) -> bool {
+    match request {
+        RequestKind::InitProducerId(request) => request.transactional_id.is_some(),
+        RequestKind::AddPartitionsToTxn(_)
+        | RequestKind::AddOffsetsToTxn(_)
+        | RequestKind::TxnOffsetCommit(_)
+        | RequestKind::EndTxn(_) => true,
+        _ => false,
+    }
+}
+
+fn refused(request: &RequestKind, code: ErrorCode) -> ResponseKind {
+    let error_code = code.code();
+    match request {
+        RequestKind::InitProducerId(_) => InitProducerIdResponse {
+            error_code,
+            ..InitProducerIdResponse::default()
+        }
+        .into(),
+        RequestKind::AddPartitionsToTxn(request) => added(request, code).into(),
+        RequestKind::AddOffsetsToTxn(_) => AddOffsetsToTxnResponse {
+            error_code,
+            ..AddOffsetsToTxnResponse::default()
+        }
+        .into(),
+        RequestKind::TxnOffsetCommit(request) => offsets_answered(request, code).into(),
+        RequestKind::EndTxn(_) => EndTxnResponse {
+            error_code,
+            ..EndTxnResponse::default()
+        }
+        .into(),
+        other => panic!("{other:?}"),
     }
 }
 
