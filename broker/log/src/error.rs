@@ -32,7 +32,7 @@ pub enum LogError {
         source: Arc<io::Error>,
     },
     /// An earlier write or sync failed, so the state of the disk is unknown; reads still work.
-    #[error("log {} takes no more appends since an earlier error: {failure}; repair the disk and restart", directory.display())]
+    #[error("log {} takes no appends since an earlier error: {failure}; it goes on by itself once the disk works again", directory.display())]
     Failed {
         /// The log's directory.
         directory: PathBuf,

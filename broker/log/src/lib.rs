@@ -61,5 +61,7 @@ pub use storage::{
     DirectoryEntry, DiskFile, FileStorage, SimFile, SimLock, SimOperation, SimStorage, Storage,
     StorageFile,
 };
+#[cfg(feature = "faults")]
+pub use storage::{Faults, set_faults};
 pub use sync::SyncHandle;
 pub use timestamps::TimestampOffset;

@@ -39,6 +39,12 @@ impl<S: Storage> SyncHandle<S> {
         self.shared.sync.durable_offset()
     }
 
+    /// Whether the log takes no appends because the disk refused.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.shared.failure().is_some()
+    }
+
     /// First offset that is not written yet.
     #[must_use]
     pub fn log_end_offset(&self) -> i64 {
@@ -152,6 +158,15 @@ impl<F> SyncState<F> {
     /// Notes that the log now ends at `log_end_offset`; the progress must be locked.
     pub(crate) fn truncate(&self, log_end_offset: i64, _locked: &MutexGuard<'_, Progress>) {
         self.durable.fetch_min(log_end_offset, Ordering::AcqRel);
+    }
+
+    /// Takes over what another state of the same log knows; the progress must be locked.
+    pub(crate) fn take_over(&self, other: &Self, locked: &mut MutexGuard<'_, Progress>) {
+        locked.epochs_on_disk = Arc::clone(&other.lock_progress().epochs_on_disk);
+        let unsynced = other.take_unsynced();
+        *self.lock_unsynced() = unsynced;
+        self.durable
+            .store(other.durable_offset(), Ordering::Release);
     }
 
     /// Notes that the log was emptied and begins at `offset`.

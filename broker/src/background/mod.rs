@@ -1,6 +1,7 @@
 //! What runs beside requests: time-outs of groups, retention, compaction, checkpoints.
 
 mod cleaner;
+mod revival;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,6 +32,8 @@ pub(crate) fn spawn(
         groups.coordinators.run_timers().await;
     }));
     spawn_cleaners(tasks, node, directory);
+    let revived = Arc::clone(node);
+    tasks.spawn(until_stopped(Arc::clone(node), revival::run(revived)));
     let maintained = Arc::clone(node);
     tasks.spawn(until_stopped(Arc::clone(node), async move {
         let every = || maintained.config().log_retention_check_interval_ms;

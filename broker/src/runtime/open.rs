@@ -213,7 +213,7 @@ const NO_LIMIT: i64 = -1;
 
 /// Gathers the producers of a log while it is recovered.
 #[derive(Default)]
-struct Producers {
+pub(super) struct Producers {
     states: ProducerStates,
 }
 

@@ -201,6 +201,29 @@ impl Partition {
         self.sync.get().map(SyncHandle::sync).transpose()
     }
 
+    /// Whether the log takes no appends because the disk refused.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.sync.get().is_some_and(SyncHandle::has_failed)
+    }
+
+    /// Brings a failed log back to work. Blocks on files.
+    ///
+    /// # Errors
+    ///
+    /// When the disk still refuses.
+    pub(crate) fn revive(&self) -> Result<(), LogError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let Some(log) = &mut state.log else {
+            return Ok(());
+        };
+        log.revive(&mut open::Producers::default())?;
+        let durable = Offset(log.durable_offset());
+        let progress = state.leader.synced(durable, super::now_ms());
+        self.progress(state, &progress);
+        Ok(())
+    }
+
     /// Refuses appends from now on, answers those that wait, and wakes the fetches.
     pub(crate) fn close(&self, state: &mut WriterState, error: ErrorCode) {
         self.closed.store(true, Ordering::Release);

@@ -9,6 +9,7 @@ mod cluster_admin;
 mod compaction;
 mod connection;
 mod dispatcher;
+mod failing_disk;
 mod fetching;
 mod fixture;
 mod groups;

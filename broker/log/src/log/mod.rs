@@ -6,6 +6,7 @@ mod open;
 mod recovery;
 mod replace;
 mod retention;
+mod revive;
 mod shared;
 mod truncate;
 

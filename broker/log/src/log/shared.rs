@@ -2,10 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tracing::error;
 
 use crate::error::{Failure, LogError};
@@ -22,7 +22,7 @@ pub(crate) struct Shared<S: Storage> {
     pub(crate) snapshot: ArcSwap<LogSnapshot<S>>,
     pub(crate) sync: SyncState<S::File>,
     /// The first error after which the state of the disk is unknown.
-    failure: OnceLock<Arc<Failure>>,
+    failure: ArcSwapOption<Failure>,
     closed: AtomicBool,
 }
 
@@ -38,34 +38,45 @@ impl<S: Storage> Shared<S> {
             directory,
             snapshot: ArcSwap::from_pointee(snapshot),
             sync,
-            failure: OnceLock::new(),
+            failure: ArcSwapOption::empty(),
             closed: AtomicBool::new(false),
         }
     }
 
     /// Fails if the log failed before.
     pub(crate) fn check(&self) -> Result<(), LogError> {
-        self.failure
-            .get()
-            .map_or(Ok(()), |failure| Err(self.failed(failure)))
+        match &*self.failure.load() {
+            None => Ok(()),
+            Some(failure) => Err(self.failed(failure)),
+        }
     }
 
-    /// Puts the log into its failed state for good.
+    /// Puts the log into its failed state, until it is revived.
     pub(crate) fn fail(&self, action: &'static str, path: &Path, source: io::Error) -> LogError {
         let failure = Arc::new(Failure {
             action,
             path: path.to_path_buf(),
             source,
         });
-        let first = self.failure.get_or_init(|| {
-            error!(log = %self.directory.display(), %failure, "log failed and takes no more appends");
-            failure
-        });
-        self.failed(first)
+        let before = self
+            .failure
+            .compare_and_swap(&None::<Arc<Failure>>, Some(Arc::clone(&failure)));
+        match &*before {
+            Some(first) => self.failed(first),
+            None => {
+                error!(log = %self.directory.display(), %failure, "log failed and takes no appends");
+                self.failed(&failure)
+            }
+        }
     }
 
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
-        self.failure.get().cloned()
+        self.failure.load_full()
+    }
+
+    /// Takes the log out of its failed state.
+    pub(crate) fn revive(&self) {
+        self.failure.store(None);
     }
 
     /// Syncs do nothing from now on, as the files may be gone.

@@ -16,6 +16,8 @@ pub struct FileStorage;
 #[derive(Clone, Debug)]
 pub struct DiskFile {
     file: Arc<File>,
+    #[cfg(feature = "faults")]
+    path: Arc<Path>,
 }
 
 impl DiskFile {
@@ -25,9 +27,15 @@ impl DiskFile {
         &self.file
     }
 
-    fn new(file: File) -> Self {
+    #[cfg_attr(
+        not(feature = "faults"),
+        expect(unused_variables, reason = "only faults ask where a file is")
+    )]
+    fn new(file: File, path: &Path) -> Self {
         Self {
             file: Arc::new(file),
+            #[cfg(feature = "faults")]
+            path: path.into(),
         }
     }
 }
@@ -41,10 +49,12 @@ impl Storage for FileStorage {
             .read(true)
             .append(true)
             .open(path)
-            .map(DiskFile::new)
+            .map(|file| DiskFile::new(file, path))
     }
 
     fn create(&self, path: &Path) -> io::Result<DiskFile> {
+        #[cfg(feature = "faults")]
+        super::faults::on_write(path)?;
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -53,7 +63,7 @@ impl Storage for FileStorage {
         if file.metadata()?.len() > 0 {
             file.set_len(0)?;
         }
-        Ok(DiskFile::new(file))
+        Ok(DiskFile::new(file, path))
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
@@ -116,6 +126,8 @@ impl Storage for FileStorage {
 
 impl StorageFile for DiskFile {
     fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        #[cfg(feature = "faults")]
+        super::faults::on_write(&self.path)?;
         (&*self.file).write_vectored(buffers)
     }
 
@@ -124,6 +136,8 @@ impl StorageFile for DiskFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        #[cfg(feature = "faults")]
+        super::faults::on_sync(&self.path)?;
         self.file.sync_data()
     }
 

@@ -3,6 +3,8 @@
 //! What counts as durable follows POSIX: the bytes of a file after [`StorageFile::sync`], its
 //! name (creation, renaming, removal) after [`Storage::sync_directory`].
 
+#[cfg(feature = "faults")]
+mod faults;
 mod file;
 mod sim;
 
@@ -10,6 +12,8 @@ use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "faults")]
+pub use faults::{Faults, set_faults};
 pub use file::{DiskFile, FileStorage};
 pub use sim::{SimFile, SimLock, SimOperation, SimStorage};
 

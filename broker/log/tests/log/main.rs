@@ -20,6 +20,7 @@ mod hostile;
 mod reads;
 mod recovery;
 mod retention;
+mod revival;
 mod simulation;
 mod syncs;
 mod timestamps;
