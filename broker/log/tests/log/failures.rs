@@ -72,9 +72,9 @@ fn a_failed_write_stops_appends_but_not_reads() {
     let error = log.append(&[batch(3)]).unwrap_err();
     assert!(matches!(error, LogError::Failed { .. }));
     assert!(
-        error.to_string().starts_with(
-            "log /data/orders-0 takes no more appends since an earlier error: append to"
-        )
+        error
+            .to_string()
+            .starts_with("log /data/orders-0 takes no appends since an earlier error: append to")
     );
     assert!(matches!(
         log.append(&[batch(3)]),
