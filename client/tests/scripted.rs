@@ -19,6 +19,8 @@ mod transactions;
 
 #[path = "scripted/consumer.rs"]
 mod consumer;
+#[path = "scripted/epochs.rs"]
+mod epochs;
 #[path = "scripted/group.rs"]
 mod group;
 #[path = "scripted/producer.rs"]

@@ -45,7 +45,9 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 PROPERTIES
 kafka kafka.tools.StorageTool format -t "$(kafka kafka.tools.StorageTool random-uuid)" -c "$dir/server.properties" "$@" >/dev/null
-kafka kafka.Kafka "$dir/server.properties" >"$dir/server.log" 2>&1 &
+# Not through the function: its shell would be what is stopped, and not the broker.
+java -Xmx512M -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" \
+  kafka.Kafka "$dir/server.properties" >"$dir/server.log" 2>&1 &
 broker=$!
 for _ in $(seq 1 600); do
   (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null && break

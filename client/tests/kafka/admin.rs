@@ -194,7 +194,11 @@ async fn features_and_leaders_are_shown() {
     let Some(client) = client().await else { return };
     let admin = client.admin();
     let features = admin.describe_features().await.unwrap();
-    assert!(features.supported.contains_key("transaction.version"));
+    assert!(features.supported.contains_key("group.version"));
+    for (name, level) in &features.finalized {
+        let (min, max) = features.supported[name];
+        assert!((min..=max).contains(level), "{name} {level}");
+    }
     let partition = TopicPartition::new(&topic(&client, 1).await, 0);
     let results = admin
         .elect_leaders(

@@ -30,7 +30,7 @@ use moldau_protocol::messages::metadata::{
 use moldau_protocol::messages::produce::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
-use moldau_protocol::{ApiKey, ErrorCode, KString, Records, RequestKind, ResponseKind};
+use moldau_protocol::{ApiKey, ErrorCode, KString, Records, RequestKind, ResponseKind, Uuid};
 use tokio::sync::Notify;
 
 use crate::coordinator::Coordinator;
@@ -62,6 +62,8 @@ pub(crate) struct State {
     next_producer_id: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) port: i32,
+    /// Whether topics have ids: all of them this one, so there should be one topic only.
+    pub(crate) topic_id: Uuid,
 }
 
 /// What happens to a produce request.
@@ -280,6 +282,12 @@ impl State {
             RequestKind::JoinGroup(request) => self.coordinator.join(&request, version).into(),
             RequestKind::SyncGroup(request) => self.coordinator.sync(&request).into(),
             RequestKind::Heartbeat(request) => self.coordinator.heartbeat(&request).into(),
+            RequestKind::ConsumerGroupHeartbeat(request) => {
+                let partitions = self.topics.values().map(Vec::len).sum::<usize>() as i32;
+                let id = self.topic_id;
+                let coordinator = &mut self.coordinator;
+                coordinator.epoch_heartbeat(&request, id, partitions).into()
+            }
             RequestKind::LeaveGroup(_) => self.coordinator.leave().into(),
             RequestKind::OffsetCommit(request) => self.coordinator.commit(&request).into(),
             RequestKind::OffsetFetch(request) => self.coordinator.fetch(&request, version).into(),
@@ -318,7 +326,14 @@ impl State {
         let wanted: Vec<KString> = match &request.topics {
             Some(topics) => topics
                 .iter()
-                .filter_map(|topic| topic.name.clone())
+                .filter_map(|topic| match &topic.name {
+                    Some(name) => Some(name.clone()),
+                    None => self
+                        .topics
+                        .keys()
+                        .next()
+                        .map(|name| KString::copy_from(name)),
+                })
                 .collect(),
             None => self
                 .topics
@@ -336,6 +351,7 @@ impl State {
                 },
                 Some(logs) => MetadataResponseTopic {
                     name: Some(name),
+                    topic_id: self.topic_id,
                     partitions: (0..logs.len() as i32)
                         .map(|partition_index| MetadataResponsePartition {
                             partition_index,

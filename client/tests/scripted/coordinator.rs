@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use moldau_protocol::messages::consumer_group_heartbeat::{
+    Assignment, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+    ResponseTopicPartitions,
+};
 use moldau_protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use moldau_protocol::messages::join_group::{
     JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
@@ -18,7 +22,7 @@ use moldau_protocol::messages::offset_fetch::{
     OffsetFetchResponseTopics,
 };
 use moldau_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
-use moldau_protocol::{ErrorCode, KString};
+use moldau_protocol::{ErrorCode, KString, Uuid};
 
 #[derive(Debug, Default)]
 pub(crate) struct Coordinator {
@@ -31,6 +35,10 @@ pub(crate) struct Coordinator {
     pub(crate) joins: VecDeque<ErrorCode>,
     pub(crate) syncs: VecDeque<ErrorCode>,
     pub(crate) commits: VecDeque<ErrorCode>,
+    /// By the new protocol: what the member is to read, if it was not told yet.
+    pub(crate) target: Option<Vec<i32>>,
+    /// By the new protocol: what the member says that it reads.
+    pub(crate) owned: Vec<i32>,
 }
 
 impl Coordinator {
@@ -94,6 +102,59 @@ impl Coordinator {
         HeartbeatResponse {
             error_code: code.map_or(0, |code| code.code()),
             ..HeartbeatResponse::default()
+        }
+    }
+
+    /// The new protocol (KIP-848), for a topic with `partitions` partitions.
+    pub(crate) fn epoch_heartbeat(
+        &mut self,
+        request: &ConsumerGroupHeartbeatRequest,
+        topic_id: Uuid,
+        partitions: i32,
+    ) -> ConsumerGroupHeartbeatResponse {
+        let refused = |code: ErrorCode| ConsumerGroupHeartbeatResponse {
+            error_code: code.code(),
+            ..ConsumerGroupHeartbeatResponse::default()
+        };
+        if let Some(code) = self.heartbeats.pop_front() {
+            return refused(code);
+        }
+        match request.member_epoch {
+            ..0 => self.member = None,
+            0 => {
+                assert!(request.topic_partitions.as_ref().unwrap().is_empty());
+                self.member = Some(request.member_id.clone());
+                self.generation += 1;
+                self.target = Some((0..partitions).collect());
+            }
+            epoch => match self.stale(epoch, &request.member_id) {
+                Some(ErrorCode::IllegalGeneration) => return refused(ErrorCode::FencedMemberEpoch),
+                Some(code) => return refused(code),
+                None => {}
+            },
+        }
+        if let Some(owned) = &request.topic_partitions {
+            let topics = owned.iter();
+            self.owned = topics.flat_map(|topic| topic.partitions.clone()).collect();
+        }
+        let assignment = self.target.take().map(|partitions| Assignment {
+            topic_partitions: vec![ResponseTopicPartitions {
+                topic_id,
+                partitions,
+                ..ResponseTopicPartitions::default()
+            }],
+            ..Assignment::default()
+        });
+        ConsumerGroupHeartbeatResponse {
+            member_id: Some(request.member_id.clone()),
+            member_epoch: if request.member_epoch < 0 {
+                request.member_epoch
+            } else {
+                self.generation
+            },
+            heartbeat_interval_ms: 3_000,
+            assignment,
+            ..ConsumerGroupHeartbeatResponse::default()
         }
     }
 

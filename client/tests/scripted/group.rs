@@ -26,7 +26,7 @@ fn member(broker: &std::sync::Arc<Broker>, config: ConsumerConfig) -> Consumer {
 }
 
 /// Polls until the assignment changes.
-async fn next_rebalance(consumer: &mut Consumer) -> Rebalance {
+pub(crate) async fn next_rebalance(consumer: &mut Consumer) -> Rebalance {
     for _ in 0..1_000 {
         let poll = consumer.poll(Duration::from_secs(1)).await.unwrap();
         if let Some(rebalance) = poll.rebalanced {
@@ -36,21 +36,21 @@ async fn next_rebalance(consumer: &mut Consumer) -> Rebalance {
     panic!("the assignment did not change");
 }
 
-fn both() -> Vec<TopicPartition> {
+pub(crate) fn both() -> Vec<TopicPartition> {
     vec![
         TopicPartition::new("orders", 0),
         TopicPartition::new("orders", 1),
     ]
 }
 
-fn assigned() -> Rebalance {
+pub(crate) fn assigned() -> Rebalance {
     Rebalance {
         assigned: both(),
         ..Rebalance::default()
     }
 }
 
-fn revoked(lost: bool) -> Rebalance {
+pub(crate) fn revoked(lost: bool) -> Rebalance {
     Rebalance {
         revoked: both(),
         lost,

@@ -310,3 +310,26 @@ async fn a_topic_that_gets_more_partitions_is_used_in_full() {
     producer.flush().await.unwrap();
     assert_eq!(broker.values("orders", 1), ["1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn closing_takes_no_longer_than_it_may_and_says_what_was_lost() {
+    let broker = Broker::with_topic("orders", 1);
+    broker.lock().is_holding = true;
+    let producer = broker.client().producer(small_batches());
+    let mut deliveries = Vec::new();
+    for number in 0..50 {
+        deliveries.push(producer.send(record(0, number)).await.unwrap());
+    }
+    let other = producer.clone();
+    let before = tokio::time::Instant::now();
+    producer.close_within(Duration::from_secs(3)).await;
+    assert!(before.elapsed() <= Duration::from_secs(4));
+    for delivery in deliveries {
+        assert_eq!(
+            delivery.await.unwrap_err().to_string(),
+            "producer is closed"
+        );
+    }
+    let error = other.send(record(0, 1)).await.unwrap_err();
+    assert_eq!(error.to_string(), "producer is closed");
+}

@@ -148,7 +148,7 @@ async fn an_empty_transaction_asks_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_coordinators_and_leaders_tear_no_transaction() {
-    for seed in 0..60 {
+    for seed in 0..30 {
         let is_version_2 = seed % 2 == 0;
         let mut random = StdRng::seed_from_u64(seed);
         let what = format!("seed {seed}");
