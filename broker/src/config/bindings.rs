@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use moldau_core::config::{ConfigError, Scope, Setting, topic_settings};
+use moldau_core::consumer_group::{Assignor, MigrationPolicy};
 
 use super::{AdvertisedAddress, BrokerConfig};
 
@@ -49,6 +50,20 @@ pub(super) fn is_topic_default(setting: &Setting) -> bool {
     topic_settings()
         .iter()
         .any(|topic| topic.default_settings().any(|name| name == setting.name))
+}
+
+/// A setting of consumer groups whose value is a number.
+macro_rules! consumer_groups {
+    ($name:literal, $field:ident) => {
+        Binding {
+            name: $name,
+            write: |config, value| {
+                config.consumer_groups.$field = parse(value)?;
+                Ok(())
+            },
+            read: |config| Some(config.consumer_groups.$field.to_string()),
+        }
+    };
 }
 
 /// A setting whose value is a plain field that parses from and shows as text.
@@ -131,6 +146,62 @@ pub(super) const BINDINGS: &[Binding] = &[
     field!("default.replication.factor", default_replication_factor),
     field!("delete.topic.enable", delete_topics),
     field!("fetch.max.bytes", fetch_max_bytes),
+    consumer_groups!(
+        "group.consumer.assignment.interval.ms",
+        assignment_interval_ms
+    ),
+    Binding {
+        name: "group.consumer.assignors",
+        write: |config, value| {
+            config.consumer_groups.assignors = parse_assignors(value)?;
+            Ok(())
+        },
+        read: |config| {
+            let assignors = config.consumer_groups.assignors.iter();
+            let names: Vec<&str> = assignors.map(|assignor| assignor.name()).collect();
+            Some(names.join(","))
+        },
+    },
+    consumer_groups!(
+        "group.consumer.heartbeat.interval.ms",
+        heartbeat_interval_ms
+    ),
+    consumer_groups!(
+        "group.consumer.max.assignment.interval.ms",
+        max_assignment_interval_ms
+    ),
+    consumer_groups!(
+        "group.consumer.max.heartbeat.interval.ms",
+        max_heartbeat_interval_ms
+    ),
+    consumer_groups!(
+        "group.consumer.max.session.timeout.ms",
+        max_session_timeout_ms
+    ),
+    consumer_groups!("group.consumer.max.size", max_size),
+    Binding {
+        name: "group.consumer.migration.policy",
+        write: |config, value| {
+            let policy = MigrationPolicy::from_name(value);
+            config.consumer_groups.migration_policy =
+                policy.ok_or_else(|| format!("`{value}` is no migration policy"))?;
+            Ok(())
+        },
+        read: |config| Some(config.consumer_groups.migration_policy.name().to_owned()),
+    },
+    consumer_groups!(
+        "group.consumer.min.assignment.interval.ms",
+        min_assignment_interval_ms
+    ),
+    consumer_groups!(
+        "group.consumer.min.heartbeat.interval.ms",
+        min_heartbeat_interval_ms
+    ),
+    consumer_groups!(
+        "group.consumer.min.session.timeout.ms",
+        min_session_timeout_ms
+    ),
+    consumer_groups!("group.consumer.session.timeout.ms", session_timeout_ms),
     field!(
         "group.initial.rebalance.delay.ms",
         group_initial_rebalance_delay_ms
@@ -214,6 +285,17 @@ fn set_data_dir(config: &mut BrokerConfig, value: &str) -> Result<(), String> {
     }
     config.data_dir = PathBuf::from(value);
     Ok(())
+}
+
+/// Assignors by name, the default first.
+fn parse_assignors(names: &str) -> Result<&'static [Assignor], String> {
+    let known = |name: &str| {
+        let name = name.trim();
+        Assignor::from_name(name)
+            .ok_or_else(|| format!("`{name}` is no assignor; there are `uniform` and `range`"))
+    };
+    let assignors: Vec<Assignor> = names.split(',').map(known).collect::<Result<_, _>>()?;
+    Assignor::list(&assignors).ok_or_else(|| "name one assignor at least".to_owned())
 }
 
 /// `PLAINTEXT://host:port` or `host:port`.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub use file::{ConfigFileError, FileFormat};
 pub use moldau_core::config::ConfigError;
 use moldau_core::config::Scope;
+use moldau_core::consumer_group::ConsumerGroupSettings;
 
 pub(crate) use live::{Effective, LiveConfig};
 
@@ -89,6 +90,8 @@ pub struct BrokerConfig {
     pub group_max_session_timeout_ms: i32,
     /// `group.max.size`: members of one group.
     pub group_max_size: i32,
+    /// `group.consumer.*`: groups of the new protocol.
+    pub consumer_groups: ConsumerGroupSettings,
     /// `producer.id.expiration.ms`: idle producers are forgotten after this time.
     pub producer_id_expiration_ms: i64,
     /// `log.cleaner.threads`: how many logs are compacted at a time; zero compacts none.
@@ -144,6 +147,7 @@ impl Default for BrokerConfig {
             group_min_session_timeout_ms: 6_000,
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,
+            consumer_groups: ConsumerGroupSettings::default(),
             producer_id_expiration_ms: 86_400_000,
             cleaner_threads: 1,
             cleaner_backoff_ms: 15_000,

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use moldau_core::consumer_group::ConsumerGroupSettings;
 use moldau_core::coordinator::{Action, Caller, Coordinator, CoordinatorSettings, partition_for};
 use moldau_core::group::GroupSettings;
 use moldau_core::ids::Token;
@@ -224,7 +223,7 @@ fn settings(config: &BrokerConfig) -> CoordinatorSettings {
             max_size: usize::try_from(config.group_max_size).unwrap_or(usize::MAX),
             ..GroupSettings::default()
         },
-        consumer_group: ConsumerGroupSettings::default(),
+        consumer_group: config.consumer_groups,
         offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
         offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         offsets_retention_check_interval_ms: i64::try_from(

@@ -23,10 +23,10 @@ const OFFLOAD: &str = "assignments are computed where the group is coordinated";
 // One row a line.
 #[rustfmt::skip]
 const GROUP_SETTINGS: &[Setting] = &[
-    Setting::int("consumer.assignment.interval.ms", "1000", "Shortest time between two assignments of a consumer group.").rule(Rule::AtLeast(0)).default_from("group.consumer.assignment.interval.ms").default_only(),
+    Setting::int("consumer.assignment.interval.ms", "1000", "Shortest time between two assignments of a consumer group.").rule(Rule::AtLeast(0)).default_from("group.consumer.assignment.interval.ms"),
     Setting::refused("consumer.assignor.offload.enable", SettingKind::Boolean, None, OFFLOAD),
-    Setting::int("consumer.heartbeat.interval.ms", "5000", "How often members of a consumer group tell that they are alive.").rule(Rule::AtLeast(1)).default_from("group.consumer.heartbeat.interval.ms").default_only(),
-    Setting::int("consumer.session.timeout.ms", "45000", "How long a member of a consumer group may be silent before it is taken for dead.").rule(Rule::AtLeast(1)).default_from("group.consumer.session.timeout.ms").default_only(),
+    Setting::int("consumer.heartbeat.interval.ms", "5000", "How often members of a consumer group tell that they are alive.").rule(Rule::AtLeast(1)).default_from("group.consumer.heartbeat.interval.ms"),
+    Setting::int("consumer.session.timeout.ms", "45000", "How long a member of a consumer group may be silent before it is taken for dead.").rule(Rule::AtLeast(1)).default_from("group.consumer.session.timeout.ms"),
     Setting::refused("share.assignment.interval.ms", SettingKind::Int, Some("1000"), SHARE),
     Setting::refused("share.assignor.offload.enable", SettingKind::Boolean, None, SHARE),
     Setting::refused("share.auto.offset.reset", SettingKind::String, Some("latest"), SHARE),

@@ -84,3 +84,25 @@ fn count(count: usize) -> i32 {
 }
 
 const MAGIC: u8 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::controller::fixture::{add_topic, nodes};
+    use crate::metadata::{BrokerRecord, MetadataRecord};
+
+    #[test]
+    fn the_hash_is_the_one_that_kafka_computes() {
+        let mut image = nodes(1);
+        let rack = Some("r1".into());
+        let broker = image.broker(1).cloned().expect("it is there");
+        let broker = MetadataRecord::Broker(BrokerRecord { rack, ..broker });
+        image.apply(&broker).expect("a broker");
+        add_topic(&mut image, "orders", 2);
+        let topic = image.topic("orders").expect("it is there");
+        assert_eq!(topic_hash(topic, &image), 2_239_867_543_016_559_190);
+        let names = ["orders", "none"].map(KString::from).into();
+        assert_eq!(metadata_hash(&names, &image), -7_605_782_840_173_389_337);
+        assert_eq!(metadata_hash(&["none".into()].into(), &image), 0);
+    }
+}

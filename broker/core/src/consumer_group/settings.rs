@@ -121,6 +121,17 @@ impl MigrationPolicy {
         }
     }
 
+    /// Kafka's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Upgrade => "upgrade",
+            Self::Downgrade => "downgrade",
+            Self::Bidirectional => "bidirectional",
+        }
+    }
+
     pub(crate) fn allows_upgrade(self) -> bool {
         matches!(self, Self::Upgrade | Self::Bidirectional)
     }

@@ -564,7 +564,7 @@ impl Mixed {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn groups_of_both_kinds_of_members_settle_with_everything_read_once(events in events()) {

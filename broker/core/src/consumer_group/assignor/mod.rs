@@ -100,4 +100,6 @@ impl Input<'_> {
 }
 
 #[cfg(test)]
+mod kafka_tests;
+#[cfg(test)]
 mod tests;

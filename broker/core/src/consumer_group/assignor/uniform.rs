@@ -1,7 +1,8 @@
 //! `uniform` where all members subscribe to the same topics.
 //!
-//! Everyone's share is the same, or one more for the first members where the division leaves a
-//! rest. Members keep what they have up to their share; what is over or was free fills the others.
+//! Everyone's share is the same; where the division leaves a rest, those get one more who have it
+//! already, as far as it lasts, and the last members what is left of it. Members keep what they
+//! have up to their share; what is over or was free fills the others.
 
 use super::Input;
 use crate::consumer_group::partitions::Partitions;
@@ -28,12 +29,9 @@ pub(super) fn assign(input: &Input<'_>) -> Vec<Partitions> {
     let mut with_one_more = total % input.members.len();
     let mut targets = Vec::with_capacity(input.members.len());
     let mut room = Vec::with_capacity(input.members.len());
-    for member in &input.members {
-        let mut left = share;
-        if with_one_more > 0 {
-            with_one_more -= 1;
-            left += 1;
-        }
+    for (position, member) in input.members.iter().enumerate() {
+        let mut one_more = with_one_more > 0;
+        let mut left = share + usize::from(one_more);
         let mut target = Partitions::default();
         for (topic_id, partition) in member.target.into_iter().flat_map(Partitions::iter) {
             let exists = (0..input.partition_count(topic_id)).contains(&partition);
@@ -47,6 +45,12 @@ pub(super) fn assign(input: &Input<'_>) -> Vec<Partitions> {
                 free.push((topic_id, partition));
             }
         }
+        // Whoever does not need it leaves it to those after it, as long as there are enough of them.
+        if one_more && left > 0 && input.members.len() - position > with_one_more {
+            one_more = false;
+            left -= 1;
+        }
+        with_one_more -= usize::from(one_more);
         targets.push(target);
         room.push(left);
     }
