@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use moldau_core::fetch_session::{FetchSessions, SessionLimits};
 use moldau_core::metadata::{BrokerRecord, MetadataImage, MetadataRecord};
@@ -19,7 +19,7 @@ use tracing::{error, info};
 use crate::alarm::Alarm;
 use crate::background;
 use crate::config::{BrokerConfig, ConfigError, LiveConfig};
-use crate::coordinator::Coordinators;
+use crate::coordinator::{Coordinators, MarkerWriter};
 use crate::data_dir::{DataDir, DataDirError, Identity, random_uuid};
 use crate::file_limit;
 use crate::in_process::InProcess;
@@ -222,15 +222,25 @@ impl Opened {
             .iter()
             .filter_map(|socket| socket.local_addr().ok())
             .collect();
+        let stop = watch::Sender::new(false);
+        let coordinators = Arc::new(Coordinators::new(
+            &self.config,
+            Arc::clone(&self.partitions),
+            Arc::clone(&writers),
+            self.quorum.images(),
+        ));
+        let markers = MarkerWriter {
+            partitions: Arc::clone(&self.partitions),
+            writers: Arc::clone(&writers),
+            groups: Arc::clone(&coordinators),
+            append_limit: Duration::from_millis(self.config.request_timeout_ms),
+        };
         let node = Arc::new(Node {
             cluster_id: KString::from(self.identity.cluster_id.clone()),
             directory_id: self.identity.directory_id,
-            coordinators: Coordinators::new(
-                &self.config,
-                Arc::clone(&self.partitions),
-                Arc::clone(&writers),
-                self.quorum.images(),
-            ),
+            transactions: markers.coordinators(&self.config, stop.subscribe()),
+            coordinators,
+            markers,
             metadata: Metadata::new(
                 self.quorum,
                 Arc::clone(&self.partitions),
@@ -244,7 +254,7 @@ impl Opened {
                 ..SessionLimits::default()
             })),
             metrics: Metrics::new(),
-            stop: watch::Sender::new(false),
+            stop,
             live: self.live,
         });
         let mut tasks = JoinSet::new();
@@ -314,6 +324,7 @@ impl BrokerHandle {
     pub async fn shutdown(mut self) -> Result<(), BrokerError> {
         self.node.stop.send_replace(true);
         self.node.coordinators.resign();
+        self.node.transactions.resign();
         let mut tasks = std::mem::take(&mut self.tasks);
         while tasks.join_next().await.is_some() {}
         let (node, syncs, directory) = (

@@ -7,14 +7,17 @@ use arc_swap::Guard;
 use moldau_core::fetch_session::FetchSessions;
 use moldau_core::metadata::controller::Controller;
 use moldau_core::metadata::{GROUP_VERSION, feature};
+use moldau_core::transaction::TransactionCoordinator;
 use moldau_protocol::messages::create_topics::{CreateTopicsRequest, CreateTopicsResponse};
 use moldau_protocol::{ErrorCode, KString, Uuid};
 use tokio::sync::watch;
 
 use crate::config::{BrokerConfig, Effective, LiveConfig};
-use crate::coordinator::Coordinators;
+use crate::coordinator::{Coordinators, MarkerWriter};
 use crate::data_dir::random_uuid;
-use crate::metadata::{CONSUMER_OFFSETS, Metadata, offsets_topic};
+use crate::metadata::{
+    CONSUMER_OFFSETS, Metadata, TRANSACTION_STATE, offsets_topic, transactions_topic,
+};
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::runtime::{Partitions, Writers};
@@ -30,7 +33,10 @@ pub(crate) struct Node {
     pub(crate) metadata: Metadata,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) writers: Arc<Writers>,
-    pub(crate) coordinators: Coordinators,
+    /// Of groups.
+    pub(crate) coordinators: Arc<Coordinators>,
+    pub(crate) transactions: Arc<Coordinators<TransactionCoordinator>>,
+    pub(crate) markers: MarkerWriter,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) fetch_sessions: Mutex<FetchSessions>,
     pub(crate) metrics: Metrics,
@@ -89,11 +95,30 @@ impl Node {
     ///
     /// `COORDINATOR_NOT_AVAILABLE` when it cannot be created; clients try again.
     pub(crate) async fn coordinators_ready(&self) -> Result<(), ErrorCode> {
+        self.internal_topic_ready(CONSUMER_OFFSETS, offsets_topic)
+            .await
+    }
+
+    /// Makes sure that `__transaction_state` is there.
+    ///
+    /// # Errors
+    ///
+    /// `COORDINATOR_NOT_AVAILABLE` when it cannot be created; clients try again.
+    pub(crate) async fn transactions_ready(&self) -> Result<(), ErrorCode> {
+        self.internal_topic_ready(TRANSACTION_STATE, transactions_topic)
+            .await
+    }
+
+    async fn internal_topic_ready(
+        &self,
+        name: &str,
+        request: impl FnOnce(&BrokerConfig, usize) -> CreateTopicsRequest,
+    ) -> Result<(), ErrorCode> {
         let image = self.metadata.image();
-        if image.topic(CONSUMER_OFFSETS).is_some() {
+        if image.topic(name).is_some() {
             return Ok(());
         }
-        let request = offsets_topic(&self.config(), image.brokers().len());
+        let request = request(&self.config(), image.brokers().len());
         let created = self
             .create_topics(request)
             .await

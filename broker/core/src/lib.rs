@@ -8,7 +8,8 @@
 //!   protocol ([`consumer_group`]) and their committed [`offsets`]
 //! - [`partition`]: the leader's view of one partition, and the checks of a produced batch
 //! - [`fetch_session`]: what fetching clients asked for and were told (KIP-227)
-//! - [`producer_state`]: idempotent producers of one partition
+//! - [`producer_state`]: idempotent and transactional producers of one partition
+//! - [`transaction`]: one partition of `__transaction_state` and its transactions
 //! - [`metadata`]: the records of the metadata log, the image they build, and the controller's
 //!   decisions
 //! - [`config`]: topic and broker settings
@@ -23,6 +24,7 @@ pub mod metadata;
 pub mod offsets;
 pub mod partition;
 pub mod producer_state;
+pub mod transaction;
 
 mod rejection;
 

@@ -31,6 +31,11 @@ pub(crate) fn spawn(
         groups.coordinators.load_all().await;
         groups.coordinators.run_timers().await;
     }));
+    let transactions = Arc::clone(node);
+    tasks.spawn(until_stopped(Arc::clone(node), async move {
+        transactions.transactions.load_all().await;
+        transactions.transactions.run_timers().await;
+    }));
     spawn_cleaners(tasks, node, directory);
     let revived = Arc::clone(node);
     tasks.spawn(until_stopped(Arc::clone(node), revival::run(revived)));

@@ -264,6 +264,31 @@ pub(super) const BINDINGS: &[Binding] = &[
     field!("request.timeout.ms", request_timeout_ms),
     field!("socket.request.max.bytes", socket_request_max_bytes),
     field!("tail.cache.bytes", tail_cache_bytes),
+    field!("transaction.max.timeout.ms", transaction_max_timeout_ms),
+    field!(
+        "transaction.partition.verification.enable",
+        transaction_partition_verification
+    ),
+    field!(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        transaction_remove_expired_interval_ms
+    ),
+    field!(
+        "transaction.state.log.num.partitions",
+        transaction_state_log_num_partitions
+    ),
+    field!(
+        "transaction.state.log.replication.factor",
+        transaction_state_log_replication_factor
+    ),
+    field!(
+        "transaction.state.log.segment.bytes",
+        transaction_state_log_segment_bytes
+    ),
+    field!(
+        "transactional.id.expiration.ms",
+        transactional_id_expiration_ms
+    ),
 ];
 
 /// The table has checked the type; what is left is a number that the field cannot hold.

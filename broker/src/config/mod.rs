@@ -92,6 +92,21 @@ pub struct BrokerConfig {
     pub group_max_size: i32,
     /// `group.consumer.*`: groups of the new protocol.
     pub consumer_groups: ConsumerGroupSettings,
+    /// `transaction.max.timeout.ms`: the longest transaction that a producer may ask for.
+    pub transaction_max_timeout_ms: i32,
+    /// `transaction.partition.verification.enable`: take transactional records only for partitions that the
+    /// coordinator knows to be part of the transaction (KIP-890).
+    pub transaction_partition_verification: bool,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`: how often expired transactional ids are looked for.
+    pub transaction_remove_expired_interval_ms: i32,
+    /// `transaction.state.log.num.partitions`: partitions of `__transaction_state` when it is created.
+    pub transaction_state_log_num_partitions: i32,
+    /// `transaction.state.log.replication.factor`: wished replicas of `__transaction_state`; clamped to the live brokers.
+    pub transaction_state_log_replication_factor: i16,
+    /// `transaction.state.log.segment.bytes`: segment size of `__transaction_state`.
+    pub transaction_state_log_segment_bytes: i32,
+    /// `transactional.id.expiration.ms`: transactional ids without a transaction are forgotten after this time.
+    pub transactional_id_expiration_ms: i32,
     /// `producer.id.expiration.ms`: idle producers are forgotten after this time.
     pub producer_id_expiration_ms: i64,
     /// `log.cleaner.threads`: how many logs are compacted at a time; zero compacts none.
@@ -148,6 +163,13 @@ impl Default for BrokerConfig {
             group_max_session_timeout_ms: 1_800_000,
             group_max_size: i32::MAX,
             consumer_groups: ConsumerGroupSettings::default(),
+            transaction_max_timeout_ms: 900_000,
+            transaction_partition_verification: true,
+            transaction_remove_expired_interval_ms: 3_600_000,
+            transaction_state_log_num_partitions: 50,
+            transaction_state_log_replication_factor: 3,
+            transaction_state_log_segment_bytes: 100 * 1024 * 1024,
+            transactional_id_expiration_ms: 604_800_000,
             producer_id_expiration_ms: 86_400_000,
             cleaner_threads: 1,
             cleaner_backoff_ms: 15_000,

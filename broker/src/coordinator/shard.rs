@@ -1,33 +1,39 @@
-//! One coordinator and the partition of `__consumer_offsets` that it writes to.
+//! One coordinator and the partition of its internal topic that it writes to.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use moldau_core::coordinator::{Action, Coordinator, CoordinatorRecord, CoordinatorSettings};
+use moldau_core::coordinator::{CoordinatorRecord, OffsetsMarker, TransactionalProducer};
 use moldau_core::ids::{AppendId, Token};
+use moldau_core::transaction::Markers;
 use moldau_log::ReadRequest;
-use moldau_protocol::batch::{BatchIter, Compression, RecordBatch, RecordBatchBuilder};
+use moldau_protocol::batch::{
+    BatchError, BatchIter, Compression, EndTransactionMarker, RecordBatch, RecordBatchBuilder,
+};
 use moldau_protocol::{ErrorCode, ResponseKind, Uuid};
 use tokio::sync::{OnceCell, oneshot};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use super::machine::{Appended, Machine, Step};
 use super::timer::Timer;
-use crate::metadata::Images;
 use crate::runtime::{Append, AppendResult, Partition, Slot, Writers, now_ms};
 
+/// Where a shard sends the ends of transactions, that they are told to their partitions.
+pub(super) type MarkerOutlet = Arc<OnceLock<Box<dyn Fn(Markers) + Send + Sync>>>;
+
 /// A coordinator with what waits for it.
-pub(super) struct Shard {
+pub(super) struct Shard<M: Machine> {
     partition: Arc<Partition>,
     writers: Arc<Writers>,
     timer: Arc<Timer>,
-    images: Images,
-    settings: CoordinatorSettings,
+    settings: M::Settings,
+    markers: MarkerOutlet,
     /// How long a full writer queue is waited for.
     append_limit: Duration,
-    state: Mutex<State>,
+    state: Mutex<State<M>>,
     /// Set once the partition is replayed.
     loaded: OnceCell<()>,
     /// When core wants to be called, in milliseconds; `i64::MAX` for never.
@@ -35,10 +41,9 @@ pub(super) struct Shard {
     itself: Weak<Self>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<M> {
     /// `None` until the partition is replayed.
-    coordinator: Option<Coordinator>,
+    coordinator: Option<M>,
     /// Requests that are not answered.
     waiting: HashMap<Token, oneshot::Sender<ResponseKind>>,
     /// Appends whose outcome is open, oldest first. Bound: [`MAX_APPENDS`].
@@ -47,23 +52,28 @@ struct State {
     following: bool,
 }
 
-impl Shard {
+impl<M: Machine> Shard<M> {
     pub(super) fn new(
         partition: Arc<Partition>,
         writers: Arc<Writers>,
         timer: Arc<Timer>,
-        images: Images,
-        settings: CoordinatorSettings,
+        settings: M::Settings,
+        markers: MarkerOutlet,
         append_limit: Duration,
     ) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             partition,
             writers,
             timer,
-            images,
             settings,
+            markers,
             append_limit,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                coordinator: None,
+                waiting: HashMap::new(),
+                appends: VecDeque::new(),
+                following: false,
+            }),
             loaded: OnceCell::new(),
             due: AtomicI64::new(i64::MAX),
             itself: Weak::clone(itself),
@@ -78,7 +88,7 @@ impl Shard {
     pub(super) async fn call(
         &self,
         token: Token,
-        call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>,
+        call: impl FnOnce(&mut M, i64) -> Vec<M::Action>,
     ) -> Result<ResponseKind, ErrorCode> {
         let (sender, receiver) = oneshot::channel();
         self.load().await?;
@@ -98,7 +108,7 @@ impl Shard {
     /// Runs something that nobody waits for.
     pub(super) async fn act(
         &self,
-        call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>,
+        call: impl FnOnce(&mut M, i64) -> Vec<M::Action>,
     ) -> Result<(), ErrorCode> {
         self.load().await?;
         let slot = self.slot().await?;
@@ -106,17 +116,14 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) async fn read<R>(
-        &self,
-        read: impl FnOnce(&Coordinator) -> R,
-    ) -> Result<R, ErrorCode> {
+    pub(super) async fn read<R>(&self, read: impl FnOnce(&M) -> R) -> Result<R, ErrorCode> {
         self.load().await?;
         self.read_now(read)
             .ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
     /// Reads without waiting; `None` when the partition is not replayed yet.
-    pub(super) fn read_now<R>(&self, read: impl FnOnce(&Coordinator) -> R) -> Option<R> {
+    pub(super) fn read_now<R>(&self, read: impl FnOnce(&M) -> R) -> Option<R> {
         self.lock().coordinator.as_ref().map(read)
     }
 
@@ -130,20 +137,20 @@ impl Shard {
     /// Calls core because its time has come.
     pub(super) async fn time_out(&self) {
         let slot = self.slot().await.ok();
-        self.run(&mut self.lock(), slot, Coordinator::handle_timeout);
+        self.run(&mut self.lock(), slot, M::handle_timeout);
     }
 
     /// Replays the partition before its first use; one caller does it, the others wait.
     async fn load(&self) -> Result<(), ErrorCode> {
         let load = || async {
             let partition = Arc::clone(&self.partition);
-            let coordinator = Coordinator::new(self.settings);
+            let coordinator = M::create(&self.settings, partition.leader_epoch());
             let replayed =
                 tokio::task::spawn_blocking(move || replay(&partition, coordinator)).await;
             let coordinator = replayed.map_err(|_| ErrorCode::CoordinatorNotAvailable)??;
             let mut state = self.lock();
             state.coordinator = Some(coordinator);
-            self.run(&mut state, None, Coordinator::loaded);
+            self.run(&mut state, None, M::loaded);
             Ok(())
         };
         self.loaded.get_or_try_init(load).await.copied()
@@ -155,36 +162,40 @@ impl Shard {
         slot.map_err(|_| ErrorCode::CoordinatorNotAvailable)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls core and carries out what it wants; `slot` is for its first append.
     fn run(
         &self,
-        state: &mut State,
+        state: &mut State<M>,
         mut slot: Option<Slot<'_>>,
-        call: impl FnOnce(&mut Coordinator, i64) -> Vec<Action>,
+        call: impl FnOnce(&mut M, i64) -> Vec<M::Action>,
     ) {
         let Some(coordinator) = &mut state.coordinator else {
             return;
         };
-        coordinator.metadata_changed(&self.images.newest());
+        coordinator.refresh(&self.settings);
         let actions = call(coordinator, now_ms());
         let due = coordinator.poll_timeout().unwrap_or(i64::MAX);
         self.due.store(due, Ordering::Release);
         self.timer.earliest(due);
         for action in actions {
-            match action {
-                Action::Respond { token, response } => {
+            match M::step(action) {
+                Step::Respond { token, response } => {
                     if let Some(waiting) = state.waiting.remove(&token) {
                         let _ = waiting.send(response);
                     }
                 }
-                Action::Append { id, records } => {
-                    let outcome = self.append(slot.take(), &records);
+                Step::Append { id, what } => {
+                    let outcome = self.append(slot.take(), &what);
                     state.appends.push_back((id, outcome));
                 }
+                Step::WriteMarkers(markers) => match self.markers.get() {
+                    Some(tell) => tell(markers),
+                    None => error!("markers of a transaction have nowhere to go"),
+                },
             }
         }
         if !state.appends.is_empty() && !state.following {
@@ -193,33 +204,30 @@ impl Shard {
         }
     }
 
-    /// Puts `records` into the writer's queue as one batch.
+    /// Puts a batch into the writer's queue.
     ///
     /// Without a slot at hand, a full queue fails the append: core then takes back what it did.
-    fn append(
-        &self,
-        slot: Option<Slot<'_>>,
-        records: &[CoordinatorRecord],
-    ) -> oneshot::Receiver<AppendResult> {
+    fn append(&self, slot: Option<Slot<'_>>, what: &Appended) -> oneshot::Receiver<AppendResult> {
         let (reply, outcome) = oneshot::channel();
-        let now_ms = now_ms();
-        let mut builder = RecordBatchBuilder::new(Compression::None);
-        for record in records {
-            builder.append(now_ms, Some(&record.key), record.value.as_deref(), &[]);
-        }
+        let (guard, marker) = match what {
+            Appended::Records { producer, .. } => {
+                (producer.and_then(|producer| producer.guard), None)
+            }
+            Appended::Marker(marker) => (None, Some(marker.marker)),
+        };
         let slot = slot.or_else(|| self.writers.free_slot(&self.partition));
-        match (RecordBatch::parse(builder.build()), slot) {
+        match (batch_of(what), slot) {
             (Ok(batch), Some(slot)) => slot.fill(Append {
                 partition: Arc::clone(&self.partition),
                 batch,
                 log_append_time: false,
-                guard: None,
-                marker: None,
+                guard,
+                marker,
                 committed: true,
                 reply,
             }),
             (Err(error), _) => {
-                error!(%error, "group records do not make a batch");
+                error!(%error, "coordinator records do not make a batch");
                 let _ = reply.send(Err(ErrorCode::UnknownServerError));
             }
             (_, None) => {
@@ -263,14 +271,14 @@ impl Shard {
 }
 
 /// Gives every record of the partition to the coordinator. Blocks on files.
-fn replay(partition: &Partition, mut coordinator: Coordinator) -> Result<Coordinator, ErrorCode> {
+fn replay<M: Machine>(partition: &Partition, mut coordinator: M) -> Result<M, ErrorCode> {
     let Some(snapshot) = partition.snapshot() else {
         return Ok(coordinator);
     };
     let mut offset = snapshot.log_start_offset();
     let end = snapshot.log_end_offset();
     let failed = |error: &dyn fmt::Display| {
-        error!(partition = partition.index, %error, "cannot read __consumer_offsets");
+        error!(topic = M::TOPIC, partition = partition.index, %error, "cannot read coordinator's partition");
         ErrorCode::CoordinatorNotAvailable
     };
     while offset < end {
@@ -285,36 +293,55 @@ fn replay(partition: &Partition, mut coordinator: Coordinator) -> Result<Coordin
         };
         for batch in BatchIter::new(slice.read_bytes().map_err(|error| failed(&error))?) {
             let batch = batch.map_err(|error| failed(&error))?;
-            replay_batch(&mut coordinator, &batch).map_err(|error| failed(&error))?;
+            coordinator
+                .replay_batch(&batch)
+                .map_err(|error| failed(&error))?;
         }
         offset = slice.next_offset;
     }
     info!(
+        topic = M::TOPIC,
         partition = partition.index,
         end_offset = end,
-        "loaded group coordinator"
+        "loaded coordinator"
     );
     Ok(coordinator)
 }
 
-fn replay_batch(
-    coordinator: &mut Coordinator,
-    batch: &RecordBatch,
-) -> Result<(), moldau_protocol::batch::BatchError> {
-    if batch.is_control() {
-        return Ok(());
+fn batch_of(what: &Appended) -> Result<RecordBatch, BatchError> {
+    match what {
+        Appended::Records { producer, records } => batch_of_records(*producer, records),
+        Appended::Marker(marker) => marker_batch(marker),
     }
-    for record in batch.records()? {
-        let record = record?;
-        let Some(key) = &record.key else { continue };
-        if let Err(error) = coordinator.replay(key, record.value.as_ref()) {
-            warn!(offset = record.offset, %error, "skipping record of __consumer_offsets");
-        }
-    }
-    Ok(())
 }
 
-impl fmt::Debug for Shard {
+fn batch_of_records(
+    producer: Option<TransactionalProducer>,
+    records: &[CoordinatorRecord],
+) -> Result<RecordBatch, BatchError> {
+    let now_ms = now_ms();
+    let mut builder = RecordBatchBuilder::new(Compression::None);
+    if let Some(producer) = producer {
+        let (id, epoch) = (producer.producer_id.0, producer.producer_epoch.0);
+        builder = builder.producer(id, epoch, NO_SEQUENCE).transactional(true);
+    }
+    for record in records {
+        builder.append(now_ms, Some(&record.key), record.value.as_deref(), &[]);
+    }
+    RecordBatch::parse(builder.build())
+}
+
+/// The control batch of a marker; offset and leader epoch follow when it is appended.
+pub(super) fn marker_batch(marker: &OffsetsMarker) -> Result<RecordBatch, BatchError> {
+    let end = EndTransactionMarker {
+        committed: marker.marker.committed,
+        coordinator_epoch: marker.marker.coordinator_epoch,
+    };
+    let (id, epoch) = (marker.producer_id.0, marker.producer_epoch.0);
+    RecordBatch::parse(end.to_batch(0, now_ms(), 0, id, epoch))
+}
+
+impl<M: Machine> fmt::Debug for Shard<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard")
             .field("partition", &self.partition.index)
@@ -330,3 +357,6 @@ const MAX_WAITING: usize = 100_000;
 
 /// Bytes that are read at once when a partition is replayed.
 const READ_BYTES: usize = 1024 * 1024;
+
+/// Batches in the name of a transactional producer that it did not number.
+const NO_SEQUENCE: i32 = -1;

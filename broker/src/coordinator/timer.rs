@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::machine::Machine;
 use super::shard::Shard;
 use crate::runtime::now_ms;
 
@@ -36,7 +37,7 @@ impl Timer {
     }
 
     /// Calls what is due, for ever.
-    pub(super) async fn run(&self, shards: impl Fn() -> Vec<Arc<Shard>>) {
+    pub(super) async fn run<M: Machine>(&self, shards: impl Fn() -> Vec<Arc<Shard<M>>>) {
         loop {
             let next = self.next.load(Ordering::Acquire);
             let wait = u64::try_from(next.saturating_sub(now_ms())).unwrap_or(0);

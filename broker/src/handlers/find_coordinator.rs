@@ -1,10 +1,11 @@
 //! FindCoordinator v0–6 (key 10).
 //!
-//! Which broker coordinates a group; on a single node always this one.
-//! - v1: `key_type`: 0 groups; 1 transactions and 2 share groups (v6) are not served
+//! Which broker coordinates a group or a transactional id; on a single node always this one.
+//! - v1: `key_type`: 0 groups, 1 transactions; 2 share groups (v6) are not served
 //! - v4: several keys at once (KIP-699)
 //!
-//! The first request creates `__consumer_offsets`, with as many replicas as there are brokers at most.
+//! The first request creates `__consumer_offsets` or `__transaction_state`, with as many replicas as there are brokers
+//! at most.
 
 use std::sync::Arc;
 
@@ -57,13 +58,15 @@ async fn usable(node: &Node, key_type: i8) -> Result<(), (ErrorCode, &'static st
                 "__consumer_offsets cannot be created, see the broker's log",
             )
         }),
-        TRANSACTION => Err((
-            ErrorCode::TransactionalIdAuthorizationFailed,
-            "transactions are not supported yet",
-        )),
+        TRANSACTION => node.transactions_ready().await.map_err(|code| {
+            (
+                code,
+                "__transaction_state cannot be created, see the broker's log",
+            )
+        }),
         _ => Err((
             ErrorCode::InvalidRequest,
-            "only group coordinators are supported yet",
+            "only coordinators of groups and transactions are supported yet",
         )),
     }
 }

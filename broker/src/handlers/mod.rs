@@ -3,6 +3,8 @@
 //! [`DISPATCH_TABLE`] is what ApiVersions advertises; `start` leads each request to its handler. The header of each
 //! handler's file names the same versions: a test compares them.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
@@ -20,9 +22,12 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
 mod describe_log_dirs;
+mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod elect_leaders;
+mod end_txn;
 mod fetch;
 mod fetch_plan;
 mod fetch_read;
@@ -36,6 +41,7 @@ mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -44,8 +50,11 @@ mod offset_for_leader_epoch;
 mod operations;
 mod produce;
 mod sync_group;
+mod transaction_check;
+mod txn_offset_commit;
 mod unregister_broker;
 mod update_features;
+mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -94,6 +103,11 @@ pub const DISPATCH_TABLE: &[DispatchEntry] = &[
     entry(ApiKey::DeleteRecords, 0, 2),
     entry(ApiKey::InitProducerId, 0, 5),
     entry(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    entry(ApiKey::AddPartitionsToTxn, 0, 5),
+    entry(ApiKey::AddOffsetsToTxn, 0, 4),
+    entry(ApiKey::EndTxn, 0, 5),
+    entry(ApiKey::WriteTxnMarkers, 1, 2),
+    entry(ApiKey::TxnOffsetCommit, 0, 5),
     entry(ApiKey::DescribeConfigs, 1, 4),
     entry(ApiKey::AlterConfigs, 0, 2),
     entry(ApiKey::AlterReplicaLogDirs, 1, 2),
@@ -108,7 +122,10 @@ pub const DISPATCH_TABLE: &[DispatchEntry] = &[
     entry(ApiKey::DescribeQuorum, 0, 2),
     entry(ApiKey::UpdateFeatures, 0, 2),
     entry(ApiKey::DescribeCluster, 0, 2),
+    entry(ApiKey::DescribeProducers, 0, 0),
     entry(ApiKey::UnregisterBroker, 0, 0),
+    entry(ApiKey::DescribeTransactions, 0, 0),
+    entry(ApiKey::ListTransactions, 0, 2),
     entry(ApiKey::ConsumerGroupHeartbeat, 0, 1),
     entry(ApiKey::ConsumerGroupDescribe, 0, 1),
     entry(ApiKey::ListConfigResources, 0, 1),
@@ -154,7 +171,29 @@ pub(crate) async fn start(
         R::ListGroups(request) => Admission::running(list_groups::handle(node, request)),
         R::ApiVersions(request) => Admission::done(api_versions::handle(&node, &context, &request)),
         R::DeleteRecords(request) => Admission::running(delete_records::handle(node, request)),
-        R::InitProducerId(request) => Admission::running(init_producer_id::handle(node, request)),
+        R::InitProducerId(request) => {
+            Admission::running(init_producer_id::handle(node, context, request))
+        }
+        R::AddPartitionsToTxn(request) => {
+            Admission::running(add_partitions_to_txn::handle(node, context, request))
+        }
+        R::AddOffsetsToTxn(request) => {
+            Admission::running(add_offsets_to_txn::handle(node, context, request))
+        }
+        R::EndTxn(request) => Admission::running(end_txn::handle(node, context, request)),
+        R::WriteTxnMarkers(request) => Admission::running(write_txn_markers::handle(node, request)),
+        R::TxnOffsetCommit(request) => {
+            Admission::running(txn_offset_commit::handle(node, context, request))
+        }
+        R::DescribeProducers(request) => {
+            Admission::done(describe_producers::handle(&node, &request))
+        }
+        R::DescribeTransactions(request) => {
+            Admission::running(describe_transactions::handle(node, request))
+        }
+        R::ListTransactions(request) => {
+            Admission::running(list_transactions::handle(node, request))
+        }
         R::OffsetForLeaderEpoch(request) => {
             Admission::done(offset_for_leader_epoch::handle(&node, &request))
         }

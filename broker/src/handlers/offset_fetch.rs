@@ -2,7 +2,7 @@
 //!
 //! What a group committed.
 //! - v2: no topics (null) mean all (KIP-88)
-//! - v7: `require_stable` (KIP-447); without transactions every offset is stable
+//! - v7: `require_stable`: UNSTABLE_OFFSET_COMMIT while a transaction with an offset is open (KIP-447)
 //! - v8: several groups at once (KIP-709)
 //! - v9: member id and epoch of members of the new protocol, which must be the current ones (KIP-848)
 //! - v10: topics by id (KIP-848)
@@ -27,7 +27,12 @@ pub(super) async fn handle(
         let fetched = node
             .coordinators
             .read(&group.group_id, |coordinator| {
-                coordinator.fetch_offsets(&group, version, &image)
+                let fetched = coordinator.fetch_offsets(&group, version, &image);
+                if request.require_stable {
+                    coordinator.only_stable(fetched, &image)
+                } else {
+                    fetched
+                }
             })
             .await;
         groups.push(fetched.unwrap_or_else(|code| offset_fetch_error(&group, code, version)));

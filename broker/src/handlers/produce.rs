@@ -5,19 +5,27 @@
 //! - v3: `transactional_id`; exactly one batch per partition, in format 2
 //! - v7: zstd (KIP-110)
 //! - v8: `record_errors` and `error_message` name what is wrong (KIP-467)
+//! - v11: TRANSACTION_ABORTABLE is understood (KIP-890)
+//! - v12: the broker adds partitions to the transaction (KIP-890)
 //! - v13: topics by id (KIP-516)
 //!
 //! `acks=0` is not answered, and closes the connection when it fails. `acks=1` is answered when the batch is
 //! written, `acks=-1` when it is committed.
 //!
-//! Not done: transactions; batches with a transactional id are refused.
+//! The first transactional batch in a partition waits until the coordinator has confirmed that the partition belongs to
+//! the transaction.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moldau_core::Rejection;
+use moldau_core::ids::{ProducerEpoch, ProducerId};
 use moldau_core::partition::{BatchSummary, RecordRejection, Treatment, validate_batch};
-use moldau_protocol::batch::{BatchError, BatchIter, Compression, RecordBatch, RecordBatchBuilder};
+use moldau_protocol::batch::{
+    BATCH_HEADER_SIZE, BatchError, BatchHeader, BatchIter, Compression, RecordBatch,
+    RecordBatchBuilder,
+};
 use moldau_protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceResponse,
@@ -26,6 +34,7 @@ use moldau_protocol::{ErrorCode, KString, Records, Uuid};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::transaction_check::{ClientKind, Guarded, TransactionCheck};
 use super::{Admission, Answer, RequestContext};
 use crate::node::Node;
 use crate::runtime::{Append, AppendResult, Appended, MAX_COPIED, Partition, now_ms};
@@ -45,6 +54,7 @@ pub(super) async fn start(
     let rules = RequestRules {
         version: context.version,
         transactional: request.transactional_id.is_some(),
+        guards: guards(node, &context, &request).await,
         acks: request.acks,
         copies: records_size(&request) < context.frame_size / MAX_KEPT_PER_BYTE,
         now_ms: now_ms(),
@@ -79,6 +89,8 @@ pub(super) async fn start(
 struct RequestRules {
     version: i16,
     transactional: bool,
+    /// Of partitions with transactional batches.
+    guards: Guards,
     acks: i16,
     /// The batches are copied, because a slice of them would keep a much larger frame in memory.
     copies: bool,
@@ -116,9 +128,14 @@ impl RequestRules {
                     Ok(slot) => slot,
                     Err(code) => return Outcome::Refused(Refusal::from(code)),
                 };
+                let guard = self.guard(&partition, &batch);
+                let guard = match guard {
+                    Ok(guard) => guard,
+                    Err(code) => return Outcome::Refused(Refusal::from(code)),
+                };
                 slot.fill(Append {
                     log_append_time: treatment.log_append_time,
-                    guard: None,
+                    guard,
                     marker: None,
                     committed: self.acks == ACKS_ALL,
                     partition,
@@ -129,6 +146,16 @@ impl RequestRules {
             }
             Err(refusal) => Outcome::Refused(refusal),
         }
+    }
+
+    /// What a transactional batch must carry.
+    fn guard(&self, partition: &Partition, batch: &RecordBatch) -> Guarded {
+        if !batch.header().is_transactional() {
+            return Ok(None);
+        }
+        let at = (partition.topic.clone(), partition.index);
+        let guarded = self.guards.get(&at).copied();
+        guarded.unwrap_or(Err(ErrorCode::InvalidTxnState))
     }
 
     fn check(
@@ -147,10 +174,10 @@ impl RequestRules {
         let batch = only_batch(data.records, self.version)?;
         batch.verify_crc().map_err(|error| refuse_batch(&error))?;
         let summary = BatchSummary::from(batch.header());
-        if self.transactional || summary.transactional {
+        if summary.transactional && !self.transactional {
             return Err(Refusal::new(
                 ErrorCode::InvalidTxnState,
-                "transactions are not supported yet",
+                "a transactional batch needs a transactional id in its request",
             ));
         }
         let rules = partition.rules.load();
@@ -179,6 +206,55 @@ fn records_size(request: &ProduceRequest) -> usize {
         .map(Records::len)
         .filter(|size| *size > MAX_COPIED)
         .sum()
+}
+
+/// Guards of partitions by topic and index.
+type Guards = HashMap<(KString, i32), Guarded>;
+
+/// Makes sure that the partitions with transactional batches belong to the transaction.
+async fn guards(node: &Node, context: &RequestContext, request: &ProduceRequest) -> Guards {
+    let Some(transactional_id) = &request.transactional_id else {
+        return Guards::new();
+    };
+    let mut partitions = Vec::new();
+    let mut producer = None;
+    for topic in &request.topic_data {
+        let name = topic_name(node, context.version, topic.name.clone(), topic.topic_id);
+        let Ok(name) = name else { continue };
+        for data in &topic.partition_data {
+            let header = data.records.as_ref().and_then(transactional_header);
+            let partition = node.partitions.find(&name, data.index);
+            if let (Some(header), Some(partition)) = (header, partition) {
+                producer = Some((header.producer_id, header.producer_epoch));
+                partitions.push(partition);
+            }
+        }
+    }
+    let Some((producer_id, producer_epoch)) = producer else {
+        return Guards::new();
+    };
+    let check = TransactionCheck {
+        transactional_id,
+        producer_id: ProducerId(producer_id),
+        producer_epoch: ProducerEpoch(producer_epoch),
+        client: match context.version {
+            ..FIRST_WITH_ABORTABLE => ClientKind::Old,
+            FIRST_WITH_ABORTABLE => ClientKind::KnowsAbortable,
+            _ => ClientKind::LeavesAdding,
+        },
+    };
+    let guarded = check.guard_all(node, context, &partitions).await;
+    let names = partitions
+        .iter()
+        .map(|partition| (partition.topic.clone(), partition.index));
+    names.zip(guarded).collect()
+}
+
+/// The header of the first batch, if it is transactional. What else is wrong with it is found later.
+fn transactional_header(records: &Records) -> Option<BatchHeader> {
+    let bytes = records.to_bytes()?;
+    let header = BatchHeader::read(bytes.get(..BATCH_HEADER_SIZE)?).ok()?;
+    header.is_transactional().then_some(header)
 }
 
 /// The name of a topic that is given by name, or from v13 on by id.
@@ -235,11 +311,13 @@ fn check_records(
 
 /// The same records in a batch with another codec.
 fn recompress(batch: &RecordBatch, codec: Compression) -> Result<RecordBatch, Refusal> {
-    let mut builder = RecordBatchBuilder::new(codec).producer(
-        batch.producer_id(),
-        batch.producer_epoch(),
-        batch.base_sequence(),
-    );
+    let mut builder = RecordBatchBuilder::new(codec)
+        .producer(
+            batch.producer_id(),
+            batch.producer_epoch(),
+            batch.base_sequence(),
+        )
+        .transactional(batch.header().is_transactional());
     for record in batch.records().map_err(|error| refuse_batch(&error))? {
         let record = record.map_err(|error| refuse_batch(&error))?;
         builder.append(
@@ -388,5 +466,7 @@ const MAX_KEPT_PER_BYTE: usize = 4;
 
 /// First version that can carry record batches of format 2.
 const MIN_VERSION: i16 = 3;
+/// First version whose clients understand TRANSACTION_ABORTABLE; the next leaves adding partitions to the broker.
+const FIRST_WITH_ABORTABLE: i16 = 11;
 const ACKS_ALL: i16 = -1;
 const NO_OFFSET: i64 = -1;

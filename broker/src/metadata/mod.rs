@@ -19,7 +19,9 @@ use tokio::sync::{Mutex, Notify};
 use tracing::error;
 
 pub(crate) use adopt::{adopt, put_aside};
-pub(crate) use internal_topics::{CONSUMER_OFFSETS, offsets_topic};
+pub(crate) use internal_topics::{
+    CONSUMER_OFFSETS, TRANSACTION_STATE, offsets_topic, transactions_topic,
+};
 pub use log::ReplayError;
 pub(crate) use log::{MetadataLog, metadata_partition};
 pub(crate) use quorum::{Images, ProposeError, Quorum};

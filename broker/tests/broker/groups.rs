@@ -203,13 +203,10 @@ async fn the_coordinator_is_found_in_every_version_and_brings_its_topic() {
 }
 
 #[tokio::test]
-async fn other_coordinators_are_refused() {
+async fn transactions_have_coordinators_and_share_groups_have_none() {
     let broker = TestBroker::start().await;
     let mut wire = broker.connect().await;
-    for (key_type, code) in [
-        (1, ErrorCode::TransactionalIdAuthorizationFailed),
-        (2, ErrorCode::InvalidRequest),
-    ] {
+    for (key_type, code) in [(1, ErrorCode::None), (2, ErrorCode::InvalidRequest)] {
         let keys = vec![KString::from("k")];
         let request = FindCoordinatorRequest {
             coordinator_keys: keys,

@@ -1,7 +1,6 @@
 //! Idempotent producers: duplicates, gaps, and what survives a restart.
 
 use moldau_protocol::ErrorCode;
-use moldau_protocol::KString;
 use moldau_protocol::messages::init_producer_id::InitProducerIdRequest;
 
 use crate::fixture::*;
@@ -136,20 +135,4 @@ async fn duplicates_in_one_burst_are_written_once() {
             .await;
     }
     assert_eq!(wire.values("t", 0, 0).await, ["once"]);
-}
-
-#[tokio::test]
-async fn a_transactional_id_is_refused_in_a_way_that_clients_report() {
-    let broker = TestBroker::start().await;
-    let mut wire = broker.connect().await;
-    let request = InitProducerIdRequest {
-        transactional_id: Some(KString::from("tx")),
-        ..Default::default()
-    };
-    let response = wire.call(4, request).await;
-    assert_eq!(
-        response.error_code,
-        ErrorCode::TransactionalIdAuthorizationFailed.code()
-    );
-    assert!(!ErrorCode::from_code(response.error_code).is_retriable());
 }

@@ -21,4 +21,5 @@ mod restart;
 mod settings;
 mod settings_document;
 mod takeover;
+mod transactions;
 mod versions;

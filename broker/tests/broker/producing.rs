@@ -3,8 +3,8 @@
 use bytes::{Bytes, BytesMut};
 use moldau_protocol::batch::{Compression, RecordBatch, RecordBatchBuilder, TimestampType};
 use moldau_protocol::messages::fetch::FetchRequest;
-use moldau_protocol::messages::produce::{ProduceRequest, ProduceResponse};
-use moldau_protocol::{ApiKey, ErrorCode, KString};
+use moldau_protocol::messages::produce::ProduceResponse;
+use moldau_protocol::{ApiKey, ErrorCode};
 
 use crate::fixture::*;
 
@@ -325,24 +325,6 @@ async fn produce_v0_to_v2_are_advertised_but_close_the_connection() {
         wire.send_bytes(&frame).await;
         assert_eq!(wire.receive_frame().await, None);
     }
-}
-
-#[tokio::test]
-async fn transactions_are_refused_clearly() {
-    let broker = TestBroker::start().await;
-    let mut wire = broker.connect().await;
-    wire.create_topic("t", 1).await;
-    let request = ProduceRequest {
-        transactional_id: Some(KString::from("tx")),
-        ..produce_request("t", 0, -1, batch(&["x"]))
-    };
-    let response = wire.call(PRODUCE, request).await;
-    let response = &response.responses[0].partition_responses[0];
-    assert_eq!(response.error_code, ErrorCode::InvalidTxnState.code());
-    assert_eq!(
-        response.error_message.as_deref(),
-        Some("transactions are not supported yet")
-    );
 }
 
 #[tokio::test]

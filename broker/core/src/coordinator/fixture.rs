@@ -155,10 +155,11 @@ impl World {
                     );
                     *answer = Some(response);
                 }
-                Action::Append { id, records } => {
+                Action::Append { id, records, .. } => {
                     assert!(!records.is_empty());
                     self.appends.push_back((id, records));
                 }
+                Action::AppendMarker { id, .. } => self.appends.push_back((id, Vec::new())),
             }
             while self.commits_at_once && !self.appends.is_empty() {
                 actions.extend(self.commit_next());

@@ -75,6 +75,7 @@ impl Coordinator {
             changes
                 .into_iter()
                 .any(|change| change.group_id == *group_id)
+                || self.has_pending_transactions(group_id)
         };
         let mut removal = Removal::default();
         let mut unused = Vec::new();

@@ -7,8 +7,7 @@
 //!
 //! A group id names a classic group or a consumer group (KIP-848), never both.
 //!
-//! Not done: share groups and streams groups (KIP-932, KIP-1071), whose records are skipped,
-//! and offsets committed in transactions.
+//! Not done: share groups and streams groups (KIP-932, KIP-1071), whose records are skipped.
 
 mod consumer_groups;
 mod group_requests;
@@ -19,6 +18,7 @@ mod pending;
 mod queries;
 mod records;
 mod timers;
+mod txn_offsets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ use self::pending::Pending;
 pub use self::queries::GroupSummary;
 pub use self::records::{CoordinatorRecord, ReplayError};
 use self::timers::Timers;
+use self::txn_offsets::TransactionOffsets;
+pub use self::txn_offsets::{OffsetsMarker, TransactionalProducer};
 use crate::consumer_group::{ConsumerGroup, ConsumerGroupSettings};
 use crate::group::Group;
 pub use crate::group::{Caller, GroupSettings};
@@ -55,6 +57,8 @@ pub struct Coordinator {
     topics_version: u64,
     /// What is committed; changes on their way are in `pending`.
     offsets: OffsetStore,
+    /// What is committed in transactions that have not ended.
+    transactions: TransactionOffsets,
     /// Appends that are not committed, in order. As many as requests are let in at once.
     pending: BTreeMap<AppendId, Pending>,
     next_append: u64,
@@ -90,10 +94,6 @@ impl Default for CoordinatorSettings {
 
 /// What the shell is to do, in this order.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every action is an answer; a box would cost each an allocation"
-)]
 pub enum Action {
     /// Answer a request. Every token is answered exactly once.
     Respond {
@@ -107,8 +107,17 @@ pub enum Action {
     Append {
         /// Names the append in that call.
         id: AppendId,
+        /// In whose name, if the records belong to a transaction.
+        producer: Option<TransactionalProducer>,
         /// Never empty.
         records: Vec<CoordinatorRecord>,
+    },
+    /// Append the marker that ends a transaction, after what was appended earlier; then as above.
+    AppendMarker {
+        /// Names the append.
+        id: AppendId,
+        /// What to write.
+        marker: OffsetsMarker,
     },
 }
 
@@ -123,6 +132,7 @@ impl Coordinator {
             image: Arc::default(),
             topics_version: 0,
             offsets: OffsetStore::default(),
+            transactions: TransactionOffsets::default(),
             pending: BTreeMap::new(),
             next_append: 0,
             timers: Timers::default(),
@@ -155,6 +165,7 @@ impl Coordinator {
         self.groups.clear();
         self.consumer_groups.clear();
         self.offsets = OffsetStore::default();
+        self.transactions = TransactionOffsets::default();
         self.timers = Timers::default();
         actions.extend(
             out.responses

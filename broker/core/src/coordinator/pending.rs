@@ -6,7 +6,8 @@ use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatR
 use moldau_protocol::types::KString;
 
 use super::consumer_groups::ConsumerGroupChange;
-use super::{Action, Coordinator, CoordinatorRecord};
+use super::txn_offsets::TransactionChange;
+use super::{Action, Coordinator, CoordinatorRecord, TransactionalProducer};
 use crate::group::{Group, Outbox, Then, join_error};
 use crate::ids::{AppendId, Token};
 use crate::offsets::OffsetChange;
@@ -22,6 +23,8 @@ pub(super) struct Pending {
     pub(super) removed: Vec<Group>,
     /// What has changed of a consumer group.
     pub(super) consumer_group: Option<ConsumerGroupChange>,
+    /// What happens to offsets of transactions.
+    pub(super) transaction: Option<TransactionChange>,
     /// The answer that waits.
     pub(super) response: Option<(Token, ResponseKind)>,
     /// Answers to later requests that changed nothing but tell of what this append makes durable.
@@ -52,16 +55,36 @@ impl Coordinator {
         pending: Pending,
         actions: &mut Vec<Action>,
     ) {
+        self.append_as(records, None, pending, actions);
+    }
+
+    /// The same in the name of a transactional producer.
+    pub(super) fn append_as(
+        &mut self,
+        records: Vec<CoordinatorRecord>,
+        producer: Option<TransactionalProducer>,
+        pending: Pending,
+        actions: &mut Vec<Action>,
+    ) {
         if records.is_empty() {
             if let Some((token, response)) = pending.response {
                 actions.push(Action::Respond { token, response });
             }
             return;
         }
+        let id = self.begin_append(pending);
+        actions.push(Action::Append {
+            id,
+            producer,
+            records,
+        });
+    }
+
+    pub(super) fn begin_append(&mut self, pending: Pending) -> AppendId {
         let id = AppendId(self.next_append);
         self.next_append += 1;
         self.pending.insert(id, pending);
-        actions.push(Action::Append { id, records });
+        id
     }
 
     /// The records of an append are committed: they take effect, and whoever waits is answered.
@@ -71,6 +94,9 @@ impl Coordinator {
         };
         for change in pending.changes {
             self.apply_change(change);
+        }
+        if let Some(change) = pending.transaction {
+            self.apply_transaction(change);
         }
         let mut actions = Vec::new();
         let responses = pending.response.into_iter().chain(pending.later_responses);
@@ -170,6 +196,24 @@ fn with_error(mut response: ResponseKind, error: ErrorCode) -> ResponseKind {
                 .flat_map(|topic| &mut topic.partitions);
             partitions
                 .filter(|partition| partition.error_code == NONE)
+                .for_each(|partition| partition.error_code = code);
+        }
+        ResponseKind::TxnOffsetCommit(response) => {
+            let partitions = response
+                .topics
+                .iter_mut()
+                .flat_map(|topic| &mut topic.partitions);
+            partitions
+                .filter(|partition| partition.error_code == NONE)
+                .for_each(|partition| partition.error_code = code);
+        }
+        ResponseKind::WriteTxnMarkers(response) => {
+            let topics = response
+                .markers
+                .iter_mut()
+                .flat_map(|marker| &mut marker.topics);
+            topics
+                .flat_map(|topic| &mut topic.partitions)
                 .for_each(|partition| partition.error_code = code);
         }
         ResponseKind::OffsetDelete(response) => {

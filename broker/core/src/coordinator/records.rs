@@ -61,19 +61,7 @@ impl Coordinator {
     }
 
     fn replay_offset(&mut self, key: &Bytes, value: Option<&Bytes>) -> Result<(), DecodeError> {
-        let key = OffsetCommitKey::decode_key(key.clone())?;
-        let value = value
-            .map(|value| OffsetCommitValue::decode_versioned(value.clone()))
-            .transpose()?;
-        let committed = value.map(|value| CommittedOffset {
-            offset: value.offset,
-            leader_epoch: value.leader_epoch,
-            metadata: value.metadata.detached(),
-            commit_timestamp_ms: value.commit_timestamp,
-            expire_timestamp_ms: (value.expire_timestamp >= 0).then_some(value.expire_timestamp),
-            topic_id: value.topic_id,
-        });
-        self.apply_offset(&key.group, &key.topic, key.partition, committed);
+        self.apply_change(offset_of(key, value)?);
         Ok(())
     }
 
@@ -151,6 +139,45 @@ impl Coordinator {
         }
         Ok(())
     }
+}
+
+/// Reads the record of a committed offset; `None` if it is another record.
+pub(super) fn read_offset(
+    key: &Bytes,
+    value: Option<&Bytes>,
+) -> Result<Option<OffsetChange>, ReplayError> {
+    let record_type = record_type(key).unwrap_or(-1);
+    if record_type != OffsetCommitKey::RECORD_TYPE {
+        return Ok(None);
+    }
+    let read = offset_of(key, value).map(Some);
+    read.map_err(|source| ReplayError {
+        record_type,
+        source,
+    })
+}
+
+fn offset_of(key: &Bytes, value: Option<&Bytes>) -> Result<OffsetChange, DecodeError> {
+    let key = OffsetCommitKey::decode_key(key.clone())?;
+    let value = value
+        .map(|value| OffsetCommitValue::decode_versioned(value.clone()))
+        .transpose()?;
+    let committed = value.map(|value| CommittedOffset {
+        offset: value.offset,
+        leader_epoch: value.leader_epoch,
+        metadata: value.metadata.detached(),
+        commit_timestamp_ms: value.commit_timestamp,
+        expire_timestamp_ms: (value.expire_timestamp >= 0).then_some(value.expire_timestamp),
+        topic_id: value.topic_id,
+    });
+    Ok(OffsetChange {
+        group_id: key.group.detached(),
+        topic_partition: TopicPartition {
+            topic: key.topic.detached(),
+            partition: key.partition,
+        },
+        committed,
+    })
 }
 
 pub(super) fn group_record(

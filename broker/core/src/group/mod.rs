@@ -246,6 +246,23 @@ impl Group {
         }
     }
 
+    /// Checks who commits offsets in a transaction. Clients before KIP-447 do not say who they are.
+    pub(crate) fn commit_offsets_in_transaction(
+        &mut self,
+        member_id: &KString,
+        group_instance_id: Option<&KString>,
+        generation_id: i32,
+        now_ms: i64,
+    ) -> Result<(), ErrorCode> {
+        let is_anonymous = generation_id < 0 && member_id.is_empty() && group_instance_id.is_none();
+        if is_anonymous || (generation_id < 0 && self.state == GroupState::Empty) {
+            return Ok(());
+        }
+        self.validate_generation(member_id, group_instance_id, generation_id)?;
+        self.refresh_session(member_id, now_ms);
+        Ok(())
+    }
+
     /// Takes a heartbeat, and tells the member to join again while the group rebalances.
     pub(crate) fn heartbeat(
         &mut self,

@@ -33,6 +33,12 @@ pub const FEATURES: &[Feature] = &[
         min_level: 30,
         max_level: 30,
     },
+    // From 2 on every end of a transaction bumps the epoch, and brokers add partitions (KIP-890).
+    Feature {
+        name: "transaction.version",
+        min_level: 0,
+        max_level: 2,
+    },
 ];
 
 /// The feature that says whether groups may use the new consumer group protocol.

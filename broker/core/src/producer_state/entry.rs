@@ -165,6 +165,9 @@ impl ProducerEntry {
         if batch.transactional {
             self.transaction_start.get_or_insert(batch.base_offset);
         }
+        if batch.base_sequence == NO_SEQUENCE {
+            return;
+        }
         self.batches.push(KeptBatch {
             last_sequence: batch.last_sequence(),
             last_offset: batch.last_offset(),
@@ -176,6 +179,9 @@ impl ProducerEntry {
     /// The kept batch with the very same sequence numbers.
     pub(super) fn duplicate_of(&self, batch: &BatchSummary) -> Option<AppendedBatch> {
         if batch.producer_epoch != self.epoch {
+            return None;
+        }
+        if batch.base_sequence == NO_SEQUENCE {
             return None;
         }
         let kept = self.batches.as_slice().iter().find(|kept| {

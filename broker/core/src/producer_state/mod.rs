@@ -165,6 +165,10 @@ impl ProducerStates {
             return Ok(SequenceCheck::Duplicate(original));
         }
         entry.check_transaction(batch)?;
+        if batch.base_sequence == NO_SEQUENCE {
+            // Offsets that a group coordinator writes in the producer's name.
+            return Ok(SequenceCheck::InOrder);
+        }
         // A new epoch starts at 0, so it follows -1 just as the first batch of an epoch does.
         let last = if batch.producer_epoch == entry.epoch {
             entry.last_sequence()
