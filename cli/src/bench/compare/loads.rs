@@ -32,6 +32,9 @@ const PARTITIONS: i32 = 6;
 /// Partitions of one topic of [`Case::Partitions`].
 const PARTITIONS_PER_TOPIC: i32 = 1_000;
 
+/// Connections that are opened at once; more than a server lets wait are refused.
+const CONNECTING_AT_ONCE: usize = 16;
+
 /// Runs one load.
 ///
 /// # Errors
@@ -193,8 +196,12 @@ async fn idle(
 ) -> anyhow::Result<Vec<Figure>> {
     let before = endpoint.usage()?;
     let request = api_versions_request()?;
-    let opened = (0..connections).map(|_| open_connection(&endpoint.bootstrap, &request));
-    let open = try_join_all(opened).await?;
+    let mut open = Vec::with_capacity(connections);
+    while open.len() < connections {
+        let more = (connections - open.len()).min(CONNECTING_AT_ONCE);
+        let opening = (0..more).map(|_| open_connection(&endpoint.bootstrap, &request));
+        open.extend(try_join_all(opening).await?);
+    }
     let opened = endpoint.usage()?;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let after = endpoint.usage()?;

@@ -8,7 +8,6 @@ mod endpoint;
 mod loads;
 mod report;
 
-use anyhow::Context;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -17,7 +16,7 @@ use case::{Case, cases};
 use endpoint::Endpoint;
 use report::{Comparison, Figure, Report};
 
-use crate::output::Output;
+use crate::output::{Output, print_error};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
@@ -131,7 +130,7 @@ pub(crate) async fn run(args: CompareArgs, output: Output) -> anyhow::Result<()>
         )
         .await?,
     ];
-    let comparisons = measure(&chosen, &mut endpoints, args.rounds, scale).await?;
+    let comparisons = measure(&chosen, &mut endpoints, args.rounds, scale).await;
     let [ours, theirs] = endpoints;
     Report {
         bootstrap: args.bootstrap,
@@ -151,7 +150,7 @@ async fn measure(
     endpoints: &mut [Endpoint; 2],
     rounds: u32,
     scale: Scale,
-) -> anyhow::Result<Vec<Comparison>> {
+) -> Vec<Comparison> {
     let progress = progress_bar(cases.len() as u64 * u64::from(rounds) * 2);
     let mut comparisons: Vec<Comparison> = cases
         .iter()
@@ -163,21 +162,22 @@ async fn measure(
             for which in order {
                 let endpoint = &mut endpoints[which];
                 progress.set_message(format!("{} on {}", case.name(), endpoint.name));
-                let figures = loads::run(case, endpoint, scale).await.with_context(|| {
-                    format!(
-                        "{} on {} ({})",
-                        case.name(),
-                        endpoint.name,
-                        endpoint.bootstrap
-                    )
-                })?;
-                comparison.add(which, figures);
+                match loads::run(case, endpoint, scale).await {
+                    Ok(figures) => comparison.add(which, figures),
+                    // The other loads are worth having; this one shows no figure.
+                    Err(error) => {
+                        let (name, bootstrap) = (endpoint.name, &endpoint.bootstrap);
+                        let failed =
+                            error.context(format!("{} on {name} ({bootstrap})", case.name()));
+                        progress.suspend(|| print_error(&failed));
+                    }
+                }
                 progress.inc(1);
             }
         }
     }
     progress.finish_and_clear();
-    Ok(comparisons)
+    comparisons
 }
 
 fn progress_bar(steps: u64) -> ProgressBar {
