@@ -157,6 +157,7 @@ pub(crate) async fn committed(wire: &mut Wire) -> OffsetFetchResponsePartitions 
         .remove(0)
 }
 
+/// Trap 8: batched keys from v4 on, and the internal topic with as many replicas as there can be.
 #[tokio::test]
 async fn the_coordinator_is_found_in_every_version_and_brings_its_topic() {
     let broker = TestBroker::start().await;
@@ -329,6 +330,7 @@ async fn old_clients_join_without_the_id_handshake() {
     }
 }
 
+/// Trap 10: metadata is kept.
 #[tokio::test]
 async fn offsets_are_kept_with_their_metadata_and_survive_a_restart() {
     let broker = TestBroker::start().await;
@@ -384,6 +386,7 @@ async fn only_members_of_this_generation_commit() {
     assert_eq!(committed(&mut wire).await.committed_offset, -1);
 }
 
+/// Trap 10: simple consumers.
 #[tokio::test]
 async fn a_group_without_members_takes_plain_commits() {
     let broker = TestBroker::start().await;

@@ -8,6 +8,7 @@ mod admin;
 mod cluster_admin;
 mod compaction;
 mod connection;
+mod consumer_groups;
 mod dispatcher;
 mod failing_disk;
 mod fetching;

@@ -45,6 +45,7 @@ fn a_static_member_that_restarts_keeps_its_place_without_a_rebalance() {
     assert_eq!(world.synced(synced).assignment, "work");
 }
 
+/// Trap 9: v9 `skip_assignment`.
 #[test]
 fn a_static_leader_that_restarts_is_told_not_to_assign() {
     let (mut world, a, _) = stable();
@@ -78,6 +79,7 @@ fn a_static_leader_that_restarts_is_told_not_to_assign() {
     assert_ne!(now_leads, a);
 }
 
+/// Trap 9: FENCED_INSTANCE_ID.
 #[test]
 fn the_instance_that_was_replaced_is_fenced() {
     let (mut world, _, b) = stable();

@@ -18,6 +18,7 @@ fn with_group(group: GroupSettings) -> World {
     })
 }
 
+/// Trap 9: from v4 on, an id first.
 #[test]
 fn a_new_member_first_gets_an_id_and_must_come_back_with_it() {
     let mut world = World::new();
@@ -47,6 +48,7 @@ fn clients_before_version_4_join_without_an_id() {
     assert_eq!(world.joined(joined).generation_id, 1);
 }
 
+/// Trap 9: `group.initial.rebalance.delay.ms`.
 #[test]
 fn a_new_group_waits_for_company_until_nobody_new_comes() {
     let mut world = World::new();
@@ -176,6 +178,7 @@ fn a_silent_member_is_removed_when_its_session_ends() {
     assert_eq!(world.joined(alone).members.len(), 1);
 }
 
+/// Trap 9: heartbeats that are delayed because a request waits.
 #[test]
 fn a_member_whose_request_waits_is_not_taken_for_dead() {
     let mut world = World::new();
@@ -204,6 +207,7 @@ fn an_id_that_was_given_out_is_forgotten_after_a_session() {
     assert_eq!(world.join_code(late), ErrorCode::UnknownMemberId);
 }
 
+/// Trap 9: pending members.
 #[test]
 fn a_rebalance_waits_for_a_member_that_was_given_an_id() {
     let mut world = World::new();
