@@ -280,3 +280,26 @@ async fn closing_aborts_and_takes_no_longer_than_it_may() {
     assert!(before.elapsed() <= Duration::from_secs(11));
     assert!(delivery.await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_abort_that_gets_no_new_epoch_at_first_is_finished_by_another() {
+    let broker = broker(false);
+    let mut producer = producer(&broker).await;
+    producer.begin().unwrap();
+    producer.send(record(0, 100)).await.unwrap();
+    producer.flush().await.unwrap();
+    let refusal = ProduceFault::Refuse(ErrorCode::InvalidRecord);
+    broker.lock().produce_script.push_back(refusal);
+    producer.send(record(0, 101)).await.unwrap();
+    assert!(producer.commit().await.is_err());
+    let mut script = vec![TransactionFault::Succeed, TransactionFault::LoseAnswer];
+    script.extend([TransactionFault::LoseRequest; 1_000]);
+    broker.lock().transactions.script.extend(script);
+    let error = producer.abort().await.unwrap_err();
+    assert!(error.is_retriable(), "{error}");
+    broker.lock().transactions.script.clear();
+    producer.abort().await.unwrap();
+    commit(&mut producer, 0, "afterwards").await;
+    let committed = broker.lock().topics["orders"][0].committed_values();
+    assert_eq!(committed.len(), 10);
+}

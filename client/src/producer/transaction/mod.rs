@@ -18,6 +18,7 @@ use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
 
 pub(crate) use crate::producer::transaction::reaction::Step;
 pub(crate) use crate::producer::transaction::requests::{CONCURRENT_WAIT, TransactionRequests};
+use crate::producer::transaction::state::Identity;
 pub(crate) use crate::producer::transaction::state::TransactionState;
 
 /// Sends records in transactions (KIP-98), one after another.
@@ -72,10 +73,14 @@ impl TransactionalProducer {
         let timeout_ms = i32::try_from(config.transaction_timeout_ms).unwrap_or(i32::MAX);
         let limit = Duration::from_millis(config.max_block_ms);
         let requests = TransactionRequests::new(client.clone(), transactional_id.clone(), limit);
-        let identity = requests.init(timeout_ms, None).await.map_err(|error| {
+        let producer = requests.init(timeout_ms, None).await.map_err(|error| {
             let reaction = reaction::reaction(Step::Init, &error);
             reaction::wrapped(&transactional_id, reaction, error)
         })?;
+        let identity = Identity {
+            producer,
+            is_version_2: requests.is_version_2().await?,
+        };
         let state = Arc::new(TransactionState::new(transactional_id, identity));
         let transaction = (Arc::clone(&state), requests.clone());
         Ok(Self {
@@ -199,17 +204,19 @@ impl TransactionalProducer {
 
     async fn end(&self, committed: bool) -> Result<(), ClientError> {
         let ending = self.state.ending();
-        let mut identity = ending.identity;
+        let mut producer = ending.identity.producer;
         let result = async {
             if ending.is_begun {
-                identity.producer = self.requests.end(identity, committed).await?;
+                producer = self.requests.end(ending.identity, committed).await?;
+                // If the rest fails, another attempt must not end the transaction a second time.
+                self.state.end_told(producer);
             }
-            let has_new_epoch = identity.producer != ending.identity.producer;
+            let has_new_epoch = producer != ending.identity.producer;
             if ending.needs_new_epoch && !has_new_epoch {
-                let current = Some(identity.producer);
-                identity = self.requests.init(self.timeout_ms, current).await?;
+                let current = Some(producer);
+                producer = self.requests.init(self.timeout_ms, current).await?;
             }
-            Ok(identity.producer)
+            Ok(producer)
         };
         match result.await {
             Ok(producer) => {

@@ -50,7 +50,7 @@ impl TransactionRequests {
         &self,
         timeout_ms: i32,
         current: Option<ProducerId>,
-    ) -> Result<Identity, ClientError> {
+    ) -> Result<ProducerId, ClientError> {
         let request = InitProducerIdRequest {
             transactional_id: Some(self.transactional_id.clone()),
             transaction_timeout_ms: timeout_ms,
@@ -58,7 +58,7 @@ impl TransactionRequests {
             producer_epoch: current.map_or(-1, |producer| producer.epoch),
             ..InitProducerIdRequest::default()
         };
-        let producer = self
+        self
             .call(Step::Init, self.coordinator(), i16::MAX, &request, |response| {
                 let hint = match ErrorCode::from_code(response.error_code) {
                     ErrorCode::InvalidTransactionTimeout => Some(
@@ -72,15 +72,19 @@ impl TransactionRequests {
                     epoch: response.producer_epoch,
                 })
             })
-            .await?;
-        let level = self
-            .client
-            .feature_at(&self.coordinator(), "transaction.version")
-            .await?;
-        Ok(Identity {
-            producer,
-            is_version_2: level >= 2,
-        })
+            .await
+    }
+
+    /// Whether the cluster has `transaction.version` 2.
+    pub(crate) async fn is_version_2(&self) -> Result<bool, ClientError> {
+        let mut retry = Retry::new(self.client.config(), self.limit);
+        loop {
+            let target = self.coordinator();
+            match self.client.feature_at(&target, "transaction.version").await {
+                Ok(level) => return Ok(level >= 2),
+                Err(error) => retry.after(error).await?,
+            }
+        }
     }
 
     /// Makes partitions part of the transaction. One attempt.

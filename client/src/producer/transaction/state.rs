@@ -159,6 +159,16 @@ impl TransactionState {
         }
     }
 
+    /// The coordinator has ended the transaction; what may be left is to get a new epoch.
+    pub(crate) fn end_told(&self, producer: ProducerId) {
+        let mut inner = self.lock();
+        if inner.identity.producer != producer {
+            inner.identity.producer = producer;
+            inner.needs_new_epoch = false;
+        }
+        inner.is_begun = false;
+    }
+
     /// The transaction is over, and the producer goes on as `producer`.
     pub(crate) fn ended(&self, producer: ProducerId) {
         let mut inner = self.lock();
@@ -336,6 +346,20 @@ mod tests {
         ] {
             assert!(matches!(result, Err(ClientError::ProducerFenced { .. })));
         }
+    }
+
+    #[test]
+    fn an_abort_that_failed_after_the_coordinator_was_told_only_asks_for_the_epoch_again() {
+        let state = state();
+        state.begin().unwrap();
+        state.added(&[1], Ok(()));
+        state.batch_failed(&refused(ErrorCode::InvalidRecord));
+        state.start_ending(false).unwrap();
+        assert!(state.ending().is_begun);
+        state.end_told(ProducerId { id: 7, epoch: 0 });
+        state.start_ending(false).unwrap();
+        let ending = state.ending();
+        assert!(!ending.is_begun && ending.needs_new_epoch);
     }
 
     #[test]
