@@ -3,9 +3,9 @@ set -euo pipefail
 command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
 command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
-lib="$CLIENTS_CACHE/kafka-broker-4.3.0"
+lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
 if [ ! -e "$lib/.complete" ]; then
-  mvn -q -B -f "$here/java/broker.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
+  mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
 fi
 server=(--bootstrap-server "$BOOTSTRAP")
 topic="admin-$RANDOM$RANDOM"
@@ -13,14 +13,14 @@ group="$topic-group"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-tool() { timeout 120 java -Xmx256M -XX:TieredStopAtLevel=1 -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@" 2>&1; }
+tool() { timeout 300 java -Xmx256M -XX:TieredStopAtLevel=1 -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@" 2>&1; }
 fail() { echo "FAILED: $*"; exit 1; }
 # has WHAT PATTERN: the output of the last tool has a line that fits.
 has() { grep -Eq -- "$2" <<<"$output" || { echo "$output"; fail "$1: no line fits '$2'"; }; }
 hasnt() { if grep -Eq -- "$2" <<<"$output"; then echo "$output"; fail "$1: a line fits '$2'"; fi; }
 # run TOOL...: it succeeds. refuse TOOL...: it says an error; some tools exit with 0 then.
-run() { echo "> ${*##*.}"; output=$(tool "$@") || { echo "$output"; fail "$* ended with an error"; }; }
-refuse() { echo "> ${*##*.} (refused)"; output=$(tool "$@") || true; has "an error" '[Ee]rror|Exception'; }
+run() { local name=${1##*.}; echo "> $name ${*:2}"; output=$(tool "$@") || { echo "$output"; fail "$* ended with an error"; }; }
+refuse() { local name=${1##*.}; echo "> $name ${*:2} (refused)"; output=$(tool "$@") || true; has "an error" '[Ee]rror|Exception'; }
 
 topics() { run org.apache.kafka.tools.TopicCommand "${server[@]}" "$@"; }
 configs=(kafka.admin.ConfigCommand "${server[@]}")

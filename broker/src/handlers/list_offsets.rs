@@ -5,7 +5,7 @@
 //! - -2: the log start; -4 (v8, KIP-405): the start of what is on this node, here the same
 //! - -3 (v7, KIP-734): the record with the largest timestamp
 //! - -5 (v9, KIP-1005): the last tiered offset; -6 (v11, KIP-1023): the first not yet tiered: there is no tiered storage
-//!   here, so -5 is answered with -1 and -6 with the log start
+//!   here, so both are answered with -1, as Kafka does
 //! - a timestamp: the first record that is not older, exact to the record
 //! - v4: `current_leader_epoch` is checked, and the answer names the epoch (KIP-320)
 
@@ -95,8 +95,8 @@ fn find(
     };
     let (timestamp, offset) = match asked.timestamp {
         LATEST => (NO_TIMESTAMP, end),
-        EARLIEST | EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => log_start,
-        LATEST_TIERED => (NO_TIMESTAMP, NO_OFFSET),
+        EARLIEST | EARLIEST_LOCAL => log_start,
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => (NO_TIMESTAMP, NO_OFFSET),
         MAX_TIMESTAMP => at(max_timestamp(&partition)?),
         timestamp => at(at_timestamp(&partition, timestamp, end)?),
     };

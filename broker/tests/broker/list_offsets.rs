@@ -64,7 +64,7 @@ async fn special_offsets() {
         (7, -3, 5),
         (8, -4, 0),
         (9, -5, -1),
-        (11, -6, 0),
+        (11, -6, -1),
         (11, -1, 7),
     ] {
         let found = look_up(&mut wire, version, special).await;
