@@ -20,7 +20,7 @@ has() { grep -Eq -- "$2" <<<"$output" || { echo "$output"; fail "$1: no line fit
 hasnt() { if grep -Eq -- "$2" <<<"$output"; then echo "$output"; fail "$1: a line fits '$2'"; fi; }
 # run TOOL...: it succeeds. refuse TOOL...: it says an error; some tools exit with 0 then.
 run() { local name=${1##*.}; echo "> $name ${*:2}"; output=$(tool "$@") || { echo "$output"; fail "$* ended with an error"; }; }
-refuse() { local name=${1##*.}; echo "> $name ${*:2} (refused)"; output=$(tool "$@") || true; has "an error" '[Ee]rror|Exception'; }
+refuse() { local name=${1##*.}; echo "> $name ${*:2} (refused)"; output=$(tool "$@") || true; has "an error" '[Ee]rror|Exception|failed|Could not'; }
 
 topics() { run org.apache.kafka.tools.TopicCommand "${server[@]}" "$@"; }
 configs=(kafka.admin.ConfigCommand "${server[@]}")
