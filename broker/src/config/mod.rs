@@ -241,6 +241,31 @@ impl BrokerConfig {
                 ));
             }
         }
+        let groups = &self.consumer_groups;
+        let bounded = [
+            (
+                "group.consumer.session.timeout.ms",
+                groups.min_session_timeout_ms..=groups.max_session_timeout_ms,
+                groups.session_timeout_ms,
+            ),
+            (
+                "group.consumer.heartbeat.interval.ms",
+                groups.min_heartbeat_interval_ms..=groups.max_heartbeat_interval_ms,
+                groups.heartbeat_interval_ms,
+            ),
+            (
+                "group.consumer.assignment.interval.ms",
+                groups.min_assignment_interval_ms..=groups.max_assignment_interval_ms,
+                groups.assignment_interval_ms,
+            ),
+        ];
+        for (name, bounds, value) in bounded {
+            if !bounds.contains(&value) {
+                let (least, most) = bounds.into_inner();
+                let reason = format!("{value} is not from {least} to {most}, its own bounds");
+                return Err(refused(name, reason));
+            }
+        }
         if self.node_id < 0 {
             let reason = format!("{} is too small; the least is 0", self.node_id);
             return Err(refused("node.id", reason));

@@ -4,9 +4,11 @@ use moldau_protocol::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource as ReplacedResource,
     AlterableConfig as ReplacedConfig,
 };
+use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 use moldau_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResult,
 };
+use moldau_protocol::messages::find_coordinator::FindCoordinatorRequest;
 use moldau_protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig,
     IncrementalAlterConfigsRequest,
@@ -124,7 +126,7 @@ async fn changed_settings_survive_a_restart() {
     set(
         &mut wire,
         (GROUP, "g"),
-        ("consumer.session.timeout.ms", "45000"),
+        ("consumer.session.timeout.ms", "50000"),
     )
     .await;
     let broker = broker.restart().await;
@@ -135,7 +137,7 @@ async fn changed_settings_survive_a_restart() {
         ((BROKER, "1"), "num.partitions", "4", 3),
         ((BROKER, ""), "num.partitions", "4", 3),
         ((BROKER, "1"), "max.connections", "77", 2),
-        ((GROUP, "g"), "consumer.session.timeout.ms", "45000", 8),
+        ((GROUP, "g"), "consumer.session.timeout.ms", "50000", 8),
     ] {
         let found = value(&mut wire, resource, name).await;
         assert_eq!(found, (expected.to_owned(), source), "{resource:?} {name}");
@@ -213,6 +215,42 @@ async fn the_older_request_replaces_everything_and_can_only_check() {
         let topic = (TOPIC, "t");
         assert_eq!(value(&mut wire, topic, "retention.ms").await.0, retention);
         assert_eq!(value(&mut wire, topic, "segment.ms").await.0, segment);
+    }
+}
+
+#[tokio::test]
+async fn a_groups_own_setting_is_told_to_its_members() {
+    let broker = TestBroker::start_with(|config| {
+        config
+            .set("group.consumer.heartbeat.interval.ms", "6000")
+            .unwrap();
+    })
+    .await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec![KString::from("g")],
+        ..Default::default()
+    };
+    wire.call(4, find).await;
+    let setting = ("consumer.heartbeat.interval.ms", "7000");
+    set(&mut wire, (GROUP, "g"), setting).await;
+    for (group, interval) in [("g", 7_000), ("other", 6_000)] {
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: KString::from(group),
+            member_id: KString::from("m"),
+            rebalance_timeout_ms: 1000,
+            subscribed_topic_names: Some(vec![KString::from("t")]),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        };
+        let response = wire.call(1, request).await;
+        assert_eq!(
+            (response.error_code, response.heartbeat_interval_ms),
+            (0, interval),
+            "{:?}",
+            response.error_message
+        );
     }
 }
 

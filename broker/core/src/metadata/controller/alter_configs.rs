@@ -585,7 +585,7 @@ mod tests {
     );
 
     #[rustfmt::skip]
-    const REFUSED: [RefusedChange; 15] = [
+    const REFUSED: [RefusedChange; 16] = [
         ((2, "z"), ("retention.ms", "5"), ErrorCode::UnknownTopicOrPartition, "no topic"),
         ((2, "a"), ("log.retention.ms", "5"), ErrorCode::InvalidConfig, "did you mean \"retention.ms\""),
         ((2, "a"), ("remote.storage.enable", "true"), ErrorCode::InvalidConfig, "not supported"),
@@ -600,6 +600,7 @@ mod tests {
         ((16, "m"), ("metrics", "x"), ErrorCode::InvalidRequest, "not supported"),
         ((32, ""), ("consumer.session.timeout.ms", "45000"), ErrorCode::InvalidRequest, "name one group"),
         ((32, "g"), ("share.session.timeout.ms", "50000"), ErrorCode::InvalidConfig, "not supported"),
+        ((32, "g"), ("consumer.session.timeout.ms", "5"), ErrorCode::InvalidConfig, "less than group.consumer.min.session.timeout.ms"),
         ((99, "g"), ("a", "b"), ErrorCode::InvalidRequest, "resource type 99"),
     ];
 
