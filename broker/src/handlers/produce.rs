@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use moldau_core::Rejection;
 use moldau_core::ids::{ProducerEpoch, ProducerId};
-use moldau_core::partition::{BatchSummary, RecordRejection, Treatment, validate_batch};
+use moldau_core::partition::{
+    BatchSummary, ProduceRules, RecordRejection, Treatment, validate_batch,
+};
 use moldau_protocol::batch::{
     BATCH_HEADER_SIZE, BatchError, BatchHeader, BatchIter, Compression, RecordBatch,
     RecordBatchBuilder,
@@ -188,7 +190,7 @@ impl RequestRules {
             })?;
         }
         let batch = match treatment.recompress {
-            Some(codec) => recompress(&batch, codec)?,
+            Some(codec) => recompress(&batch, codec, &rules.produce)?,
             None => batch,
         };
         Ok((partition, batch, treatment))
@@ -310,14 +312,21 @@ fn check_records(
 }
 
 /// The same records in a batch with another codec.
-fn recompress(batch: &RecordBatch, codec: Compression) -> Result<RecordBatch, Refusal> {
+fn recompress(
+    batch: &RecordBatch,
+    codec: Compression,
+    rules: &ProduceRules,
+) -> Result<RecordBatch, Refusal> {
     let mut builder = RecordBatchBuilder::new(codec)
         .producer(
             batch.producer_id(),
             batch.producer_epoch(),
             batch.base_sequence(),
         )
-        .transactional(batch.header().is_transactional());
+        .transactional(batch.is_transactional());
+    if let Some(level) = rules.compression_level {
+        builder = builder.compression_level(level);
+    }
     for record in batch.records().map_err(|error| refuse_batch(&error))? {
         let record = record.map_err(|error| refuse_batch(&error))?;
         builder.append(
@@ -327,7 +336,15 @@ fn recompress(batch: &RecordBatch, codec: Compression) -> Result<RecordBatch, Re
             &record.headers,
         );
     }
-    RecordBatch::parse(builder.build()).map_err(|error| refuse_batch(&error))
+    let bytes = builder.build();
+    if usize::try_from(rules.max_message_bytes).is_ok_and(|largest| bytes.len() > largest) {
+        let (size, largest) = (bytes.len(), rules.max_message_bytes);
+        let message = format!(
+            "the batch has {size} bytes with the topic's compression.type; the topic setting max.message.bytes is {largest}"
+        );
+        return Err(Refusal::new(ErrorCode::MessageTooLarge, &message));
+    }
+    RecordBatch::parse(bytes).map_err(|error| refuse_batch(&error))
 }
 
 fn refuse_batch(error: &BatchError) -> Refusal {
@@ -470,3 +487,72 @@ const MIN_VERSION: i16 = 3;
 const FIRST_WITH_ABORTABLE: i16 = 11;
 const ACKS_ALL: i16 = -1;
 const NO_OFFSET: i64 = -1;
+
+#[cfg(test)]
+mod tests {
+    use moldau_core::config::TopicConfig;
+
+    use super::*;
+
+    fn rules() -> ProduceRules {
+        TopicConfig::default().produce_rules()
+    }
+
+    fn transactional() -> RecordBatch {
+        let mut builder = RecordBatchBuilder::new(Compression::Lz4)
+            .producer(7, 2, 40)
+            .transactional(true);
+        for timestamp in [5, 3] {
+            builder.append(timestamp, Some(b"key"), Some(&[b'v'; 1_000]), &[]);
+        }
+        RecordBatch::parse(builder.build()).expect("valid")
+    }
+
+    #[test]
+    fn a_batch_that_is_compressed_anew_keeps_all_but_its_codec() {
+        for codec in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let (before, rules) = (transactional(), rules());
+            let after = recompress(&before, codec, &rules).expect("recompressed");
+            after.verify_crc().expect("sound");
+            assert_eq!(after.compression().expect("known"), codec);
+            assert!(after.is_transactional());
+            assert_eq!((after.producer_id(), after.producer_epoch()), (7, 2));
+            assert_eq!((after.base_sequence(), after.last_sequence()), (40, 41));
+            assert_eq!(after.max_timestamp(), 5);
+            let records =
+                |batch: &RecordBatch| batch.records().expect("records").collect::<Vec<_>>();
+            assert_eq!(records(&after), records(&before));
+        }
+    }
+
+    #[test]
+    fn the_size_limit_holds_for_the_batch_that_is_compressed_anew_as_well() {
+        let rules = ProduceRules {
+            max_message_bytes: 500,
+            ..rules()
+        };
+        let refused = recompress(&transactional(), Compression::None, &rules).expect_err("large");
+        assert_eq!(refused.code, ErrorCode::MessageTooLarge);
+        assert!(recompress(&transactional(), Compression::Zstd, &rules).is_ok());
+    }
+
+    #[test]
+    fn the_level_decides_how_much_is_compressed() {
+        let mut builder = RecordBatchBuilder::new(Compression::None);
+        let value: Vec<u8> = (0..20_000_u32)
+            .flat_map(|n| (n % 977).to_le_bytes())
+            .collect();
+        builder.append(1, None, Some(&value), &[]);
+        let batch = RecordBatch::parse(builder.build()).expect("valid");
+        let size = |codec, level| {
+            let rules = ProduceRules {
+                compression_level: Some(level),
+                ..rules()
+            };
+            let batch = recompress(&batch, codec, &rules).expect("recompressed");
+            batch.size_in_bytes()
+        };
+        assert!(size(Compression::Gzip, 9) < size(Compression::Gzip, 1));
+        assert!(size(Compression::Zstd, 19) < size(Compression::Zstd, -100));
+    }
+}

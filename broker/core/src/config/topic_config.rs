@@ -18,6 +18,8 @@ pub struct TopicConfig {
     pub cleanup: CleanupPolicy,
     /// `compression.type`
     pub compression: CompressionSetting,
+    /// `compression.gzip.level` or `compression.zstd.level`, whichever the codec takes; the codec's own if `None`.
+    pub compression_level: Option<i32>,
     /// `delete.retention.ms`
     pub delete_retention_ms: i64,
     /// `file.delete.delay.ms`
@@ -86,6 +88,7 @@ impl TopicConfig {
         Self {
             cleanup: CleanupPolicy::parse(&values.text("cleanup.policy")),
             compression: CompressionSetting::parse(&values.text("compression.type")),
+            compression_level: values.compression_level(),
             delete_retention_ms: values.number("delete.retention.ms"),
             file_delete_delay_ms: values.number("file.delete.delay.ms"),
             flush: values.flush(),
@@ -121,6 +124,7 @@ impl TopicConfig {
             timestamp_before_max_ms: self.timestamp_before_max_ms,
             timestamp_after_max_ms: self.timestamp_after_max_ms,
             compression: self.compression,
+            compression_level: self.compression_level,
             require_keys: self.cleanup.compact,
         }
     }
@@ -198,6 +202,18 @@ impl Values<'_> {
             .unwrap_or_default()
     }
 
+    fn compression_level(&self) -> Option<i32> {
+        match CompressionSetting::parse(&self.text("compression.type")) {
+            CompressionSetting::Codec(Compression::Gzip) => {
+                Some(self.number("compression.gzip.level")).filter(|level| *level != GZIP_DEFAULT)
+            }
+            CompressionSetting::Codec(Compression::Zstd) => {
+                Some(self.number("compression.zstd.level"))
+            }
+            CompressionSetting::Codec(_) | CompressionSetting::Producer => None,
+        }
+    }
+
     fn flush(&self) -> FlushSetting {
         if let Some(setting) = self.set("flush").and_then(|text| FlushSetting::parse(text)) {
             return setting;
@@ -212,6 +228,9 @@ impl Values<'_> {
         }
     }
 }
+
+/// The level that stands for gzip's own.
+const GZIP_DEFAULT: i32 = -1;
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +287,25 @@ mod tests {
         assert_eq!(
             resolve(&[("flush.ms", "50"), ("flush", "os")]).flush,
             FlushSetting::Fixed(FlushMode::Os)
+        );
+    }
+
+    #[test]
+    fn a_level_counts_for_its_own_codec_only() {
+        let level = |codec| {
+            let values = [
+                ("compression.type", codec),
+                ("compression.gzip.level", "9"),
+                ("compression.zstd.level", "-5"),
+            ];
+            resolve(&values).produce_rules().compression_level
+        };
+        assert_eq!(level("gzip"), Some(9));
+        assert_eq!(level("zstd"), Some(-5));
+        assert_eq!((level("snappy"), level("producer")), (None, None));
+        assert_eq!(
+            resolve(&[("compression.type", "gzip")]).compression_level,
+            None
         );
     }
 

@@ -20,10 +20,10 @@ pub fn topic_setting(name: &str) -> Option<&'static Setting> {
 #[rustfmt::skip]
 const TOPIC_SETTINGS: &[Setting] = &[
     Setting::list("cleanup.policy", "delete", "What happens to old records: `delete` drops old segments, `compact` keeps the last value of each key.").rule(Rule::ListOf(&["compact", "delete"])).default_from("log.cleanup.policy"),
-    Setting::int("compression.gzip.level", "-1", "Level of gzip where the broker compresses; -1 is the codec's own default.").rule(Rule::Between(-1, 9)).default_from("compression.gzip.level").default_only(),
+    Setting::int("compression.gzip.level", "-1", "Level of gzip where the broker compresses; -1 is the codec's own default.").rule(Rule::Between(-1, 9)).default_from("compression.gzip.level"),
     Setting::int("compression.lz4.level", "9", "Level of lz4 where the broker compresses.").rule(Rule::Between(1, 17)).default_from("compression.lz4.level").default_only(),
     Setting::string("compression.type", "producer", "Codec of stored batches; `producer` keeps what the producer chose.").rule(Rule::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])).default_from("compression.type"),
-    Setting::int("compression.zstd.level", "3", "Level of zstd where the broker compresses.").rule(Rule::Between(-131_072, 22)).default_from("compression.zstd.level").default_only(),
+    Setting::int("compression.zstd.level", "3", "Level of zstd where the broker compresses.").rule(Rule::Between(-131_072, 22)).default_from("compression.zstd.level"),
     Setting::long("delete.retention.ms", "86400000", "How long tombstones stay in a compacted topic.").rule(Rule::AtLeast(0)).default_from("log.cleaner.delete.retention.ms"),
     Setting::long("file.delete.delay.ms", "60000", "How long a dropped segment's file stays on disk.").rule(Rule::AtLeast(0)).default_from("log.segment.delete.delay.ms"),
     Setting::string("flush", "auto", "When acknowledged records are on disk: `commit` before the answer, `os` left to the operating system, or within an interval such as `100ms`; `auto` is `commit` for a single replica and `os` for several.").rule(Rule::Flush).default_from("log.flush"),

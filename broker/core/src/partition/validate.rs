@@ -24,6 +24,8 @@ pub struct ProduceRules {
     pub timestamp_after_max_ms: i64,
     /// `compression.type`
     pub compression: CompressionSetting,
+    /// The level at which the leader compresses; the codec's own if `None`.
+    pub compression_level: Option<i32>,
     /// Whether the topic is compacted.
     pub require_keys: bool,
 }
