@@ -107,6 +107,23 @@ impl ConsumerGroup {
         }
     }
 
+    /// Checks who commits offsets in a transaction: a member, or a producer that knows of no group and
+    /// is fenced by its transaction alone.
+    ///
+    /// # Errors
+    /// What the producer is told for all partitions.
+    pub(crate) fn transactional_committer(
+        &self,
+        member_id: &KString,
+        instance: Option<&KString>,
+        member_epoch: i32,
+    ) -> Result<Committer, ErrorCode> {
+        if member_epoch == -1 && member_id.is_empty() && instance.is_none() {
+            return Ok(Committer::default());
+        }
+        self.committer(member_id, member_epoch, ANY_VERSION)
+    }
+
     /// Checks who reads offsets. Without a member id anyone may.
     ///
     /// # Errors
@@ -222,5 +239,7 @@ fn described_partitions(partitions: &Partitions, image: &MetadataImage) -> Assig
 const CONSUMER: &str = "consumer";
 const CLASSIC_MEMBER: i8 = 0;
 const CONSUMER_MEMBER: i8 = 1;
+/// Every version of TxnOffsetCommit may come from a member of the new protocol.
+const ANY_VERSION: i16 = i16::MAX;
 /// Before this version of OffsetCommit a member had no way to say its epoch.
 const MEMBER_EPOCH_FROM: i16 = 9;

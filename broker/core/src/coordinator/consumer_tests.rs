@@ -428,6 +428,25 @@ fn offsets_are_taken_from_members_with_their_epoch() {
 }
 
 #[test]
+fn a_transaction_may_commit_for_a_group_without_being_its_member() {
+    let mut world = World::new();
+    let [a, _] = pair(&mut world);
+    let committer = |member_id: &'static str, epoch| {
+        let committer = world
+            .consumers()
+            .transactional_committer(&member_id.into(), None, epoch);
+        committer.map(drop)
+    };
+    assert_eq!(committer("", -1), Ok(()));
+    assert_eq!(committer("a", a.epoch), Ok(()));
+    assert_eq!(
+        committer("a", a.epoch + 1),
+        Err(ErrorCode::StaleMemberEpoch)
+    );
+    assert_eq!(committer("x", -1), Err(ErrorCode::UnknownMemberId));
+}
+
+#[test]
 fn offsets_are_shown_to_members_with_their_epoch_and_to_anyone_who_is_none() {
     let mut world = World::new();
     let [a, _] = pair(&mut world);

@@ -265,7 +265,11 @@ impl Coordinator {
             return Err(ErrorCode::InvalidGroupId);
         }
         if let Some(group) = self.consumer_groups.get(&request.group_id) {
-            let committer = group.committer(&request.member_id, request.generation_id, ANY_VERSION);
+            let committer = group.transactional_committer(
+                &request.member_id,
+                request.group_instance_id.as_ref(),
+                request.generation_id,
+            );
             return committer.map(Some).map_err(in_words_of_generations);
         }
         match self.groups.get_mut(&request.group_id) {
@@ -376,6 +380,3 @@ const fn in_words_of_generations(code: ErrorCode) -> ErrorCode {
         code => code,
     }
 }
-
-/// Every version of TxnOffsetCommit may come from a member of the new protocol.
-const ANY_VERSION: i16 = i16::MAX;
