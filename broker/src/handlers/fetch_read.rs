@@ -3,11 +3,12 @@
 //! What is in the tail cache is read at once; as soon as one partition needs its files, the look is repeated on a
 //! blocking thread, which also brings the pages into memory before they are sent.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use moldau_core::fetch_session::FetchOutcome;
-use moldau_log::{AbortedTransaction, EpochEndOffset, LogError, ReadRequest};
+use moldau_log::{AbortedTransaction, EpochEndOffset, LogError, LogSnapshot, ReadRequest};
 use moldau_protocol::{ErrorCode, Records, RecordsPiece};
 use tracing::error;
 
@@ -199,13 +200,16 @@ fn read_one(
     if request.offset >= request.up_to_offset || (request.max_bytes == 0 && !request.at_least_one) {
         return Ok(Some(one));
     }
+    // Taken before the records are read: a compaction between the two removes what was aborted from the
+    // records first, and what tells so from the index only when nothing of it is left.
+    let index = partition.snapshot().filter(|_| read_committed);
     let Some((records, next_offset)) = read_records(partition, &request, budget.memory, files)?
     else {
         return Ok(None);
     };
     if read_committed && !records.is_empty() {
-        let Some(aborted) = read_aborted(partition, target.fetch_offset, next_offset, files)?
-        else {
+        let offsets = target.fetch_offset..next_offset;
+        let Some(aborted) = read_aborted(partition, index.as_deref(), offsets, files)? else {
             return Ok(None);
         };
         one.aborted = Some(aborted);
@@ -221,17 +225,17 @@ fn read_one(
 /// The aborted transactions with records between two offsets; `None` when files are needed.
 fn read_aborted(
     partition: &Partition,
-    offset: i64,
-    up_to_offset: i64,
+    index: Option<&LogSnapshot>,
+    offsets: Range<i64>,
     files: Files,
 ) -> Result<Option<Vec<AbortedTransaction>>, ErrorCode> {
-    let Some(snapshot) = partition.snapshot() else {
+    let Some(index) = index else {
         return Ok(Some(Vec::new()));
     };
-    if files == Files::Avoid && snapshot.aborted_transactions_need_files(offset) {
+    if files == Files::Avoid && index.aborted_transactions_need_files(offsets.start) {
         return Ok(None);
     }
-    let aborted = snapshot.aborted_transactions(offset, up_to_offset);
+    let aborted = index.aborted_transactions(offsets.start, offsets.end);
     aborted
         .map(Some)
         .map_err(|error| read_failed(partition, &error))
