@@ -203,21 +203,25 @@ impl Opened {
             .await
     }
 
+    fn start_writers(&self, syncs: &Arc<Syncs>, alarm: &Alarm) -> Result<Arc<Writers>, StartError> {
+        let shared = WriterShared {
+            tail: Arc::clone(&self.tail),
+            syncs: Arc::clone(syncs),
+            alarm: alarm.clone(),
+        };
+        let (threads, queue) = (
+            self.config.num_writer_threads,
+            self.config.queued_max_requests,
+        );
+        Writers::start(threads, queue, shared)
+            .map(Arc::new)
+            .map_err(StartError::Thread)
+    }
+
     fn serve(self, sockets: Vec<TcpListener>) -> Result<BrokerHandle, StartError> {
         let alarm = Alarm::new();
         let syncs = Syncs::start(SYNC_THREADS, &alarm).map_err(StartError::Thread)?;
-        let shared = WriterShared {
-            tail: Arc::clone(&self.tail),
-            syncs: Arc::clone(&syncs),
-            alarm: alarm.clone(),
-        };
-        let writers = Writers::start(
-            self.config.num_writer_threads,
-            self.config.queued_max_requests,
-            shared,
-        )
-        .map(Arc::new)
-        .map_err(StartError::Thread)?;
+        let writers = self.start_writers(&syncs, &alarm)?;
         let addresses: Vec<SocketAddr> = sockets
             .iter()
             .filter_map(|socket| socket.local_addr().ok())
