@@ -67,7 +67,7 @@ async fn create_missing(node: &Node, asked: &[MetadataRequestTopic]) {
     let image = node.metadata.image();
     let missing: Vec<&KString> = asked
         .iter()
-        .filter_map(|topic| topic.name.as_ref())
+        .filter_map(asked_name)
         .filter(|name| image.topic(name).is_none() && validate_topic_name(name).is_ok())
         .collect();
     for name in missing {
@@ -97,8 +97,14 @@ fn with_defaults(name: &KString) -> CreateTopicsRequest {
     }
 }
 
+/// The name, if the topic is not asked for by id; Java's consumer sends an empty name beside the id.
+fn asked_name(asked: &MetadataRequestTopic) -> Option<&KString> {
+    asked.name.as_ref().filter(|_| asked.topic_id.is_zero())
+}
+
 fn look_up(image: &MetadataImage, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
-    let (found, missing) = match &asked.name {
+    let name = asked_name(asked);
+    let (found, missing) = match name {
         Some(name) if validate_topic_name(name).is_err() => {
             (None, ErrorCode::InvalidTopicException)
         }
@@ -110,12 +116,8 @@ fn look_up(image: &MetadataImage, asked: &MetadataRequestTopic) -> MetadataRespo
     }
     MetadataResponseTopic {
         error_code: missing.code(),
-        name: asked.name.clone(),
-        topic_id: if asked.name.is_none() {
-            asked.topic_id
-        } else {
-            Uuid::ZERO
-        },
+        name: name.cloned(),
+        topic_id: asked.topic_id,
         ..Default::default()
     }
 }

@@ -135,6 +135,29 @@ async fn topics_are_found_by_id_from_v12_on() {
     );
 }
 
+/// So asks Java's consumer for the topics that the broker found for its pattern (KIP-848).
+#[tokio::test]
+async fn an_empty_name_beside_an_id_counts_as_none() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    let topic_id = wire.call(12, by_name("t")).await.topics[0].topic_id;
+    let by_id = MetadataRequestTopic {
+        topic_id,
+        name: Some("".into()),
+        ..Default::default()
+    };
+    let request = MetadataRequest {
+        topics: Some(vec![by_id]),
+        ..Default::default()
+    };
+    let response = wire.call(13, request).await;
+    assert_eq!(
+        (names(&response), response.topics[0].topic_id),
+        (vec!["t"], topic_id)
+    );
+}
+
 /// Trap 16: what is advertised is what the client can reach.
 #[tokio::test]
 async fn the_address_is_the_one_that_the_client_connected_to() {
