@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use moldau_core::fetch_session::{FetchSessions, SessionLimits};
 use moldau_core::metadata::{BrokerRecord, MetadataImage, MetadataRecord};
@@ -222,10 +222,7 @@ impl Opened {
         let alarm = Alarm::new();
         let syncs = Syncs::start(SYNC_THREADS, &alarm).map_err(StartError::Thread)?;
         let writers = self.start_writers(&syncs, &alarm)?;
-        let addresses: Vec<SocketAddr> = sockets
-            .iter()
-            .filter_map(|socket| socket.local_addr().ok())
-            .collect();
+        let addresses = addresses(&sockets);
         let stop = watch::Sender::new(false);
         let coordinators = Arc::new(Coordinators::new(
             &self.config,
@@ -233,12 +230,11 @@ impl Opened {
             Arc::clone(&writers),
             self.quorum.images(),
         ));
-        let markers = MarkerWriter {
-            partitions: Arc::clone(&self.partitions),
-            writers: Arc::clone(&writers),
-            groups: Arc::clone(&coordinators),
-            append_limit: Duration::from_millis(self.config.request_timeout_ms),
-        };
+        let markers = MarkerWriter::new(
+            &self.config,
+            (Arc::clone(&self.partitions), Arc::clone(&writers)),
+            Arc::clone(&coordinators),
+        );
         let node = Arc::new(Node {
             cluster_id: KString::from(self.identity.cluster_id.clone()),
             directory_id: self.identity.directory_id,
@@ -267,10 +263,8 @@ impl Opened {
         }
         background::shrink_tail(&mut tasks, &node, self.tail);
         background::spawn(&mut tasks, &node, &self.directory, &alarm);
-        let listener = addresses
-            .first()
-            .copied()
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+        let nowhere = || SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = addresses.first().copied().unwrap_or_else(nowhere);
         info!(cluster_id = %node.cluster_id, node_id = self.config.node_id, ?addresses, "broker started");
         Ok(BrokerHandle {
             dispatcher: Arc::new(InProcess::new(Arc::clone(&node), listener)),
@@ -284,6 +278,13 @@ impl Opened {
             node,
         })
     }
+}
+
+fn addresses(sockets: &[TcpListener]) -> Vec<SocketAddr> {
+    let sockets = sockets.iter();
+    sockets
+        .filter_map(|socket| socket.local_addr().ok())
+        .collect()
 }
 
 impl BrokerHandle {

@@ -22,14 +22,27 @@ use crate::runtime::{Append, Partitions, Writers};
 /// Writes markers to the partitions of this node.
 #[derive(Debug, Clone)]
 pub(crate) struct MarkerWriter {
-    pub(crate) partitions: Arc<Partitions>,
-    pub(crate) writers: Arc<Writers>,
-    pub(crate) groups: Arc<Coordinators>,
+    partitions: Arc<Partitions>,
+    writers: Arc<Writers>,
+    groups: Arc<Coordinators>,
     /// How long a full queue may hold a marker up.
-    pub(crate) append_limit: Duration,
+    append_limit: Duration,
 }
 
 impl MarkerWriter {
+    pub(crate) fn new(
+        config: &BrokerConfig,
+        (partitions, writers): (Arc<Partitions>, Arc<Writers>),
+        groups: Arc<Coordinators>,
+    ) -> Self {
+        Self {
+            partitions,
+            writers,
+            groups,
+            append_limit: Duration::from_millis(config.request_timeout_ms),
+        }
+    }
+
     /// The coordinators of transactions, whose ends this writer tells.
     pub(crate) fn coordinators(
         &self,

@@ -63,13 +63,17 @@ impl TransactionCheck<'_> {
             let concurrent = asked.contains(&Err(ErrorCode::ConcurrentTransactions));
             let now = self.guards(partitions);
             let void = now.iter().zip(&guards).any(|(now, then)| now.0 != then.0);
-            if attempt == ATTEMPTS || !(void || (adds && concurrent)) {
+            if !(void || (adds && concurrent)) {
                 let guarded = guards.into_iter().zip(asked);
                 let guarded = guarded.map(|((guard, _), asked)| match asked {
                     Ok(()) => Ok(Some(guard)),
                     Err(code) => Err(self.told(code)),
                 });
                 return guarded.collect();
+            }
+            if attempt == ATTEMPTS {
+                let code = self.told(ErrorCode::ConcurrentTransactions);
+                return guards.iter().map(|_| Err(code)).collect();
             }
             attempt += 1;
             if concurrent {

@@ -214,7 +214,7 @@ impl TransactionCoordinator {
             .ok_or(ErrorCode::InvalidProducerIdMapping)?;
         let metadata = &entry.metadata;
         // First of all, as with transaction version 2 the change may be that of the producer id.
-        if entry.in_transition {
+        if entry.in_transition || metadata.awaits(add.producer_id) {
             Err(ErrorCode::ConcurrentTransactions)
         } else if metadata.producer_id != add.producer_id {
             Err(ErrorCode::InvalidProducerIdMapping)

@@ -121,6 +121,9 @@ impl End {
         if entry.in_transition {
             return Err(ErrorCode::ConcurrentTransactions);
         }
+        if metadata.awaits(self.producer_id) {
+            return Err(ErrorCode::ConcurrentTransactions);
+        }
         let is_again_over_id = metadata.previous_producer_id == self.producer_id
             && self.producer_epoch.0 == i16::MAX - 1
             && metadata.producer_epoch == ProducerEpoch(0);
@@ -150,6 +153,11 @@ impl End {
                 )))
             }
             (TransactionState::PrepareCommit, true) | (TransactionState::PrepareAbort, false) => {
+                Err(ErrorCode::ConcurrentTransactions)
+            }
+            // The next transaction, without any partition, ends before the markers of the last one
+            // are written.
+            (TransactionState::PrepareCommit | TransactionState::PrepareAbort, _) if !is_again => {
                 Err(ErrorCode::ConcurrentTransactions)
             }
             // An older instance, as its transaction was aborted and another one is open.

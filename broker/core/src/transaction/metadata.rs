@@ -205,6 +205,12 @@ impl TransactionMetadata {
         next
     }
 
+    /// Whether the producer goes on with this id once the markers are written.
+    #[must_use]
+    pub fn awaits(&self, producer_id: ProducerId) -> bool {
+        self.next_producer_id != ProducerId::NONE && self.next_producer_id == producer_id
+    }
+
     /// What the producer goes on with after a transaction that ended by [`Self::prepared`].
     #[must_use]
     pub fn after_end(&self) -> (ProducerId, ProducerEpoch) {

@@ -267,6 +267,25 @@ fn with_version_2_every_end_bumps_the_epoch() {
 }
 
 #[test]
+fn trap_11_the_next_end_waits_for_the_markers_of_the_last() {
+    let mut world = World::new();
+    let first = world.init("a");
+    world.add(5, "a", first, &[0]);
+    let second = world.end(5, "a", first, true).unwrap();
+    assert_eq!(
+        world.end(5, "a", second, false),
+        Err(ErrorCode::ConcurrentTransactions)
+    );
+    assert_eq!(
+        world.end(5, "a", first, false),
+        Err(ErrorCode::InvalidTxnState),
+        "asked again for something else"
+    );
+    world.finish();
+    assert!(world.end(5, "a", second, false).is_ok());
+}
+
+#[test]
 fn trap_11_a_late_end_does_not_end_the_next_transaction() {
     let mut world = World::new();
     let first = world.init("a");
