@@ -16,7 +16,7 @@ use moldau_protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic,
 };
-use moldau_protocol::{ErrorCode, KString, Uuid};
+use moldau_protocol::{ErrorCode, KString};
 use tracing::info;
 
 use super::operations::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS};
