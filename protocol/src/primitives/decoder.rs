@@ -201,12 +201,13 @@ impl Decoder {
         Ok(self.nullable_bytes(flexible)?.map(Records::from))
     }
 
-    /// Reads whether a structure follows that may be null.
+    /// Reads whether a structure follows that may be null: 1 if so. In its place, -1 says that there is
+    /// none, and in a tagged field 0 does.
     ///
     /// # Errors
     /// The bytes end before the value.
     pub fn is_present(&mut self) -> Result<bool, DecodeError> {
-        Ok(self.i8()? >= 0)
+        Ok(self.i8()? > 0)
     }
 
     /// Reads a list that cannot be null; every element has at least `min_size` bytes.

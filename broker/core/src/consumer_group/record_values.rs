@@ -163,3 +163,26 @@ pub(super) fn read_regex(value: ConsumerGroupRegularExpressionValue) -> Resolved
         timestamp_ms: value.timestamp,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Kafka 4.3 writes for a member of the new protocol. It spells out that the member does not
+    /// speak the classic one.
+    #[test]
+    fn a_member_that_kafka_wrote_is_read() {
+        let mut bytes = vec![0, 0, 0, 0, 8];
+        bytes.extend(b"console\x0b/127.0.0.1\x02\x07orders");
+        bytes.extend([1, 0, 4, 0x93, 0xe0, 0, 1, 0, 1, 0]);
+        let member = read_member(bytes.into()).expect("a good record");
+        let expected = Member {
+            client_id: "console".into(),
+            client_host: "/127.0.0.1".into(),
+            topics: ["orders".into()].into(),
+            rebalance_timeout_ms: 300_000,
+            ..Member::default()
+        };
+        assert_eq!(member, expected);
+    }
+}
