@@ -81,6 +81,7 @@ impl SimStorage {
         disk.generation += 1;
         disk.locks.clear();
         disk.faults.clear();
+        disk.power = None;
         disk.tree.crash(&mut random);
         for content in disk.contents.values_mut() {
             content.crash(&mut random);
@@ -95,6 +96,20 @@ impl SimStorage {
         disk.generation += 1;
         disk.locks.clear();
         disk.faults.clear();
+    }
+
+    /// Cuts the power in the middle of a later call: `calls` more that change something are done,
+    /// the next one and all after it fail until [`SimStorage::crash`]. Of a write at that moment,
+    /// the bytes may survive. Reading goes on, as nobody learns of what is read then.
+    pub fn cut_power_after(&self, calls: u64) {
+        self.disk().power = Some(calls.saturating_add(1));
+    }
+
+    /// Whether changes are still made: false from the moment that [`SimStorage::cut_power_after`]
+    /// set, until the crash.
+    #[must_use]
+    pub fn has_power(&self) -> bool {
+        self.disk().power != Some(0)
     }
 
     /// Makes the next call of this kind fail. Several calls queue up.
@@ -196,7 +211,9 @@ impl Storage for SimStorage {
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
-        self.disk().tree.create_directory(path)
+        let mut disk = self.disk();
+        disk.spend_power()?;
+        disk.tree.create_directory(path)
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<DirectoryEntry>> {
@@ -295,8 +312,12 @@ impl StorageFile for SimFile {
         if room == 0 && !bytes.is_empty() {
             return Err(refusal.into());
         }
-        disk.content(self.id)?.write(&bytes[..room]);
-        Ok(room)
+        let powered = disk.has_power();
+        let refused = disk.spend_power();
+        if powered {
+            disk.content(self.id)?.write(&bytes[..room]);
+        }
+        refused.map(|()| room)
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
@@ -345,6 +366,8 @@ struct Disk {
     faults: VecDeque<Fault>,
     capacity: Option<u64>,
     counts: BTreeMap<SimOperation, u64>,
+    /// Calls until the power is cut; none while it is not to be.
+    power: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -361,6 +384,9 @@ impl Disk {
     /// Counts the call, and fails if a test wants it to.
     fn enter(&mut self, operation: SimOperation) -> io::Result<()> {
         *self.counts.entry(operation).or_default() += 1;
+        if !matches!(operation, SimOperation::Open | SimOperation::Read) {
+            self.spend_power()?;
+        }
         match self.due_fault(operation) {
             Some(index) => {
                 let kind = self
@@ -385,6 +411,25 @@ impl Disk {
             return None;
         }
         Some(index)
+    }
+
+    fn has_power(&self) -> bool {
+        self.power != Some(0)
+    }
+
+    /// Counts down to the moment when the power is cut.
+    fn spend_power(&mut self) -> io::Result<()> {
+        match &mut self.power {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("the power is cut")),
+            Some(calls) => {
+                *calls -= 1;
+                if *calls == 0 {
+                    return Err(io::Error::other("the power is cut"));
+                }
+                Ok(())
+            }
+        }
     }
 
     fn content(&mut self, id: u64) -> io::Result<&mut Content> {

@@ -74,6 +74,22 @@ fn a_file_opened_before_a_crash_is_unusable_after_it() {
 }
 
 #[test]
+fn after_the_power_is_cut_nothing_is_done_until_the_crash() {
+    let storage = SimStorage::new();
+    let file = synced_file(&storage);
+    storage.cut_power_after(1);
+    write_all(&file, b"done").unwrap();
+    assert!(storage.has_power());
+    assert!(file.sync().is_err());
+    assert!(!storage.has_power());
+    assert!(write_all(&file, b"never").is_err());
+    assert!(storage.create(Path::new("/d/g")).is_err());
+    storage.crash(1);
+    let bytes = storage.read(Path::new("/d/f")).unwrap();
+    assert!(bytes.starts_with(b"synced") && bytes.len() <= 10);
+}
+
+#[test]
 fn a_full_disk_takes_what_fits_and_refuses_the_rest() {
     let storage = SimStorage::new();
     let file = synced_file(&storage);
