@@ -82,18 +82,37 @@ pub(crate) fn list<S: Storage>(storage: &S, directory: &Path) -> Result<Vec<i64>
     Ok(live.map(|name| name.offset).collect())
 }
 
-/// Removes the snapshots for which `obsolete` holds.
+/// Removes the snapshots for which `obsolete` holds; returns whether there were any.
+///
+/// Their names may come back in a crash until the directory is synced.
 pub(crate) fn remove_where<S: Storage>(
     storage: &S,
     directory: &Path,
     obsolete: impl Fn(i64) -> bool,
-) -> Result<(), LogError> {
+) -> Result<bool, LogError> {
+    let mut removed = false;
     for offset in list(storage, directory)?
         .into_iter()
         .filter(|offset| obsolete(*offset))
     {
         let path = directory.join(file_name(offset, FileKind::ProducerSnapshot));
         storage.remove_file(&path).context("remove", &path)?;
+        removed = true;
+    }
+    Ok(removed)
+}
+
+/// Removes the snapshots above the log end, for good: one that came back after the log had grown
+/// past its offset again would tell of batches that are not there.
+pub(crate) fn remove_above<S: Storage>(
+    storage: &S,
+    directory: &Path,
+    log_end_offset: i64,
+) -> Result<(), LogError> {
+    if remove_where(storage, directory, |offset| offset > log_end_offset)? {
+        storage
+            .sync_directory(directory)
+            .context("sync directory", directory)?;
     }
     Ok(())
 }

@@ -189,6 +189,7 @@ impl<S: Storage> Log<S> {
                     .any(|segment| segment.base_offset == other)
         };
         producer_snapshot::remove_where(&self.storage, &self.directory, |other| !needed(other))
+            .map(|_| ())
     }
 
     /// Writes the indexes and syncs all files, for a clean shutdown.

@@ -197,15 +197,17 @@ impl<S: Storage> Log<S> {
     }
 
     /// Makes durable what recovery kept, as the durable offset says so from now on. An empty log
-    /// may wait for its first sync.
+    /// may wait for its first sync, which brings its names as well: an earlier attempt to create it
+    /// may have failed half-way.
     fn settle(&self, unsynced: SyncedFiles<S::File>, is_clean: bool) -> Result<(), LogError> {
-        let names = if !is_clean {
+        let is_empty = self.size_in_bytes() == 0;
+        let names = if !is_clean || is_empty {
             [Some(self.directory.as_path()), self.directory.parent()]
         } else {
             [None, None]
         };
         let names = names.into_iter().flatten();
-        if self.size_in_bytes() == 0 {
+        if is_empty {
             let paths = unsynced.into_iter().map(|(path, _)| path);
             self.shared.sync.add_closed_files(paths);
             names.for_each(|directory| self.shared.sync.add_directory(directory.to_path_buf()));
@@ -232,7 +234,7 @@ impl<S: Storage> Log<S> {
         aborted_unknown_from: Option<i64>,
     ) -> Result<(), LogError> {
         let (storage, directory) = (&self.storage, &self.directory);
-        producer_snapshot::remove_where(storage, directory, |offset| offset > self.log_end_offset)?;
+        producer_snapshot::remove_above(storage, directory, self.log_end_offset)?;
         let first_offset = self.segments[0].base_offset;
         let mut from = match aborted_unknown_from {
             Some(_) => first_offset,

@@ -20,8 +20,7 @@ pub struct Retention {
     pub deleted_bytes: u64,
     /// First offset that can be read now.
     pub log_start_offset: i64,
-    /// Base offset of a segment that was begun because the active one was deleted as well. A
-    /// producer snapshot belongs to it.
+    /// Base offset of a segment that was begun because the active one was deleted as well.
     pub rolled_at: Option<i64>,
 }
 
@@ -47,6 +46,15 @@ impl<S: Storage> Log<S> {
             self.publish();
         }
         Ok(())
+    }
+
+    /// Whether [`Log::apply_retention`] would delete something now. What the deleted batches say of
+    /// their producers is gone then, so a durable producer snapshot at the log end comes first.
+    ///
+    /// # Errors
+    /// A segment cannot be read.
+    pub fn has_deletable(&self, now_ms: i64, high_watermark: i64) -> Result<bool, LogError> {
+        Ok(self.count_deletable(now_ms, high_watermark)? > 0)
     }
 
     /// Deletes the oldest segments as the settings ask for, none of which ends above
@@ -190,5 +198,6 @@ impl<S: Storage> Log<S> {
         producer_snapshot::remove_where(&self.storage, &self.directory, |offset| {
             offset < first_offset && Some(offset) != newest
         })
+        .map(|_| ())
     }
 }

@@ -157,9 +157,7 @@ impl<S: Storage> Log<S> {
         {
             Arc::make_mut(&mut self.epochs).truncate_from_end(end_offset);
         }
-        producer_snapshot::remove_where(&self.storage, &self.directory, |offset| {
-            offset > end_offset
-        })?;
+        producer_snapshot::remove_above(&self.storage, &self.directory, end_offset)?;
         self.publish_segments();
         self.publish();
         Ok(())

@@ -1,8 +1,11 @@
 //! A crash in the middle of a single step.
 
-use moldau_log::{LogStart, SimStorage};
+use moldau_log::{Log, LogStart, RecoveryObserver, SimStorage};
+use moldau_protocol::records::producer_snapshot::{ProducerEntry, ProducerSnapshot};
 
-use crate::batches::{batch, fill, new_log, offsets, open_with, read_all, small_segments};
+use crate::batches::{
+    DIRECTORY, batch, fill, new_log, offsets, open_with, read_all, small_segments,
+};
 
 #[test]
 fn a_crash_leaves_a_prefix_of_what_was_written() {
@@ -79,5 +82,45 @@ fn a_crash_during_retention_leaves_a_log_without_gaps() {
             offsets(&read_all(&log.snapshot(), first, 400)),
             (first..33).collect::<Vec<_>>()
         );
+    }
+}
+
+#[test]
+fn a_producer_snapshot_above_a_torn_end_never_comes_back() {
+    struct Told(Vec<i64>);
+    impl RecoveryObserver for Told {
+        fn producer_snapshot(&mut self, _offset: i64, snapshot: &ProducerSnapshot) {
+            let producers = snapshot.producer_entries.iter();
+            self.0.extend(producers.map(|entry| entry.producer_id));
+        }
+    }
+    for seed in 0..300 {
+        let storage = SimStorage::new();
+        let mut log = new_log(&storage);
+        fill(&mut log, 1);
+        log.sync_handle().sync().unwrap();
+        fill(&mut log, 3);
+        let snapshot = ProducerSnapshot {
+            producer_entries: vec![ProducerEntry {
+                producer_id: 9,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        log.write_producer_snapshot(3, &snapshot).unwrap();
+        storage.crash(seed);
+        let start = LogStart::default();
+        let (mut log, _) = open_with(&storage, small_segments(), &start).unwrap();
+        if log.log_end_offset() == 3 {
+            continue;
+        }
+        // Other batches take the place of the lost ones.
+        fill(&mut log, 4);
+        log.sync_handle().sync().unwrap();
+        storage.crash(seed);
+        let mut told = Told(Vec::new());
+        let opened = Log::open(storage, DIRECTORY, small_segments(), &start, &mut told);
+        assert_eq!(opened.unwrap().0.log_end_offset(), 4);
+        assert_eq!(told.0, [0_i64; 0], "seed {seed}");
     }
 }

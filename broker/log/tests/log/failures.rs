@@ -144,3 +144,30 @@ fn a_checkpoint_without_room_is_tried_again() {
     storage.set_capacity(None);
     assert_eq!(handle.sync().unwrap(), 3);
 }
+
+#[test]
+fn a_log_whose_creation_failed_at_first_is_durable_after_its_first_sync() {
+    for calls in 0..6 {
+        for seed in 0..20 {
+            let storage = SimStorage::new();
+            let start = LogStart {
+                clean_shutdown: true,
+                topic_id: Some(moldau_protocol::Uuid([7; 16])),
+                ..LogStart::default()
+            };
+            storage.fail_after(SimOperation::Create, calls, ErrorKind::StorageFull);
+            let first = open_with(&storage, small_segments(), &start).is_ok();
+            storage.clear_faults();
+            let (mut log, _) = open_with(&storage, small_segments(), &start).unwrap();
+            fill(&mut log, 2);
+            assert_eq!(log.sync_handle().sync().unwrap(), 2);
+            storage.crash(seed);
+            let (log, _) = open_with(&storage, small_segments(), &LogStart::default()).unwrap();
+            let end = log.log_end_offset();
+            assert_eq!(
+                end, 2,
+                "{calls} calls, seed {seed}, opened at first: {first}"
+            );
+        }
+    }
+}
