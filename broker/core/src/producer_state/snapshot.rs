@@ -1,8 +1,9 @@
 //! Producers as the log's `.snapshot` file holds them.
 //!
 //! The log writes the file with its version and checksum; here the entries are filled and read.
-//! The format has room for the last batch of each producer. Earlier ones are known again only if
-//! they lie after the snapshot's offset, where the log replays every header.
+//! The format has room for one batch in an entry, so a producer has an entry for each batch that is
+//! kept, the newest last: all five are known again after a restart. Kafka, which writes one entry,
+//! takes the last of several.
 
 use moldau_protocol::records::producer_snapshot::{
     ProducerEntry as SnapshotEntry, ProducerSnapshot,
@@ -19,7 +20,7 @@ impl ProducerStates {
         let producer_entries = self
             .producers
             .iter()
-            .map(|(id, entry)| snapshot_entry(*id, entry))
+            .flat_map(|(id, entry)| snapshot_entries(*id, entry))
             .collect();
         ProducerSnapshot {
             producer_entries,
@@ -33,27 +34,44 @@ impl ProducerStates {
     pub fn from_snapshot(snapshot: &ProducerSnapshot, now_ms: i64) -> Self {
         let mut states = Self::default();
         for entry in &snapshot.producer_entries {
-            states.put(
-                ProducerId(entry.producer_id),
-                Some(producer_entry(entry, now_ms)),
-            );
+            let producer_id = ProducerId(entry.producer_id);
+            let mut read = producer_entry(entry, now_ms);
+            let earlier = states.producers.get(&producer_id);
+            if let Some(earlier) = earlier.filter(|earlier| earlier.epoch == read.epoch) {
+                let last = std::mem::replace(&mut read.batches, earlier.batches);
+                last.as_slice()
+                    .iter()
+                    .for_each(|batch| read.batches.push(*batch));
+            }
+            states.put(producer_id, Some(read));
         }
         states
     }
 }
 
-fn snapshot_entry(producer_id: ProducerId, entry: &ProducerEntry) -> SnapshotEntry {
-    let last = entry.batches.last();
-    SnapshotEntry {
+/// One entry for each kept batch, the newest last; one without a batch if there is none.
+fn snapshot_entries(
+    producer_id: ProducerId,
+    entry: &ProducerEntry,
+) -> impl Iterator<Item = SnapshotEntry> {
+    let (before, last) = match entry.batches.as_slice() {
+        [before @ .., last] => (before, Some(last)),
+        [] => (&[][..], None),
+    };
+    let of = move |batch: Option<&KeptBatch>, timestamp| SnapshotEntry {
         producer_id: producer_id.0,
         epoch: entry.epoch.0,
-        last_sequence: last.map_or(NO_SEQUENCE, |batch| batch.last_sequence),
-        last_offset: last.map_or(NO_OFFSET, |batch| batch.last_offset.0),
-        offset_delta: last.map_or(0, |batch| batch.offset_delta),
-        timestamp: entry.last_timestamp,
+        last_sequence: batch.map_or(NO_SEQUENCE, |batch| batch.last_sequence),
+        last_offset: batch.map_or(NO_OFFSET, |batch| batch.last_offset.0),
+        offset_delta: batch.map_or(0, |batch| batch.offset_delta),
+        timestamp,
         coordinator_epoch: entry.coordinator_epoch,
         current_txn_first_offset: entry.transaction_start.map_or(NO_OFFSET, |offset| offset.0),
-    }
+    };
+    let before = before
+        .iter()
+        .map(move |batch| of(Some(batch), batch.timestamp));
+    before.chain([of(last, entry.last_timestamp)])
 }
 
 fn producer_entry(entry: &SnapshotEntry, now_ms: i64) -> ProducerEntry {

@@ -153,7 +153,7 @@ fn a_producer_of_old_records_is_not_forgotten_early() {
 }
 
 #[test]
-fn a_snapshot_keeps_the_last_batch_of_each_producer() {
+fn a_snapshot_keeps_all_kept_batches_of_each_producer() {
     let mut states = after(&[(0, 3), (3, 2)]);
     states.replay(
         &BatchSummary {
@@ -169,7 +169,8 @@ fn a_snapshot_keeps_the_last_batch_of_each_producer() {
         restored.check(&idempotent(7, 5, 1)),
         Ok(SequenceCheck::InOrder)
     );
-    assert_eq!(restored.check(&idempotent(7, 0, 3)), out_of_order(0, 4));
+    assert_eq!(restored.check(&idempotent(7, 0, 3)), duplicate(100, 102));
+    assert_eq!(restored.check(&idempotent(7, 0, 2)), out_of_order(0, 4));
     assert_eq!(restored.first_unstable_offset(), Some(Offset(105)));
     assert_eq!(restored.to_snapshot(), states.to_snapshot());
 }
