@@ -159,12 +159,28 @@ fn maintain_partition(
     expiration_ms: i64,
 ) -> Result<(), LogError> {
     let mut guard = partition.lock();
+    guard.leader.producers_mut().expire(now_ms, expiration_ms);
+    let high_watermark = guard.leader.high_watermark().0;
+    let deletes = match &guard.log {
+        None => return Ok(()),
+        Some(log) => log.has_deletable(now_ms, high_watermark)?,
+    };
+    if deletes {
+        // Not while the writer waits for the lock.
+        drop(guard);
+        go_on_if_full(partition, partition.sync_now().map(|_| ()))?;
+        guard = partition.lock();
+    }
     let state = &mut *guard;
-    state.leader.producers_mut().expire(now_ms, expiration_ms);
-    let high_watermark = state.leader.high_watermark().0;
     let Some(log) = &mut state.log else {
         return Ok(());
     };
+    if deletes {
+        // The batches of idempotent producers go; a restart must still know their repetitions.
+        let snapshot = state.leader.producers().to_snapshot();
+        let written = log.write_producer_snapshot(log.log_end_offset(), &snapshot);
+        go_on_if_full(partition, written)?;
+    }
     let retention = log.apply_retention(now_ms, high_watermark)?;
     if retention.deleted_segments > 0 {
         if let Err(rejection) = state
@@ -179,6 +195,17 @@ fn maintain_partition(
         log.remove_deleted(now_ms)?;
     }
     Ok(())
+}
+
+/// Retention is what makes room on a full disk, so that must not hold it up.
+fn go_on_if_full(partition: &Partition, done: Result<(), LogError>) -> Result<(), LogError> {
+    match done {
+        Err(error @ LogError::DiskFull { .. }) => {
+            warn!(topic = %partition.topic, partition = partition.index, %error, "retention goes on without a producer snapshot");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 fn checkpoint_or_report(node: &Node, directory: &LogDirectory) {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use moldau_core::ids::Offset;
 use moldau_core::partition::NextSync;
 use moldau_protocol::ErrorCode;
-use tracing::error;
+use tracing::{error, warn};
 
 use super::partition::{Partition, WriterState};
 use super::{lock, now_ms};
@@ -153,6 +153,18 @@ fn sync_partition(syncs: &Syncs, partition: &Arc<Partition>) {
             partition.progress(&mut state, &progress);
             syncs.after_write(partition, &mut state);
         }
+        Err(error) if !log_has_failed(partition) => {
+            // What was appended stays and will be committed: to refuse it now would be a lie.
+            warn!(topic = %partition.topic, partition = partition.index, %error, "sync failed, trying again");
+            let mut state = partition.lock();
+            if !std::mem::replace(&mut state.sync_queued, true) {
+                let again = now_ms() + RETRY_MS;
+                lock(&syncs.queue)
+                    .later
+                    .push((again, Arc::downgrade(partition)));
+                syncs.changed.notify_one();
+            }
+        }
         Err(error) => {
             // After a failed fdatasync the kernel may have dropped the pages: the log refuses appends from now on,
             // but what is committed can still be read.
@@ -161,3 +173,12 @@ fn sync_partition(syncs: &Syncs, partition: &Arc<Partition>) {
         }
     }
 }
+
+/// Whether the log takes no more appends; any other trouble passes.
+fn log_has_failed(partition: &Partition) -> bool {
+    let state = partition.lock();
+    state.log.as_ref().is_none_or(|log| log.failure().is_some())
+}
+
+/// How long a sync waits after one that found, for example, no room for a checkpoint.
+const RETRY_MS: i64 = 250;
