@@ -236,10 +236,8 @@ impl<S: Storage> Log<S> {
         let (storage, directory) = (&self.storage, &self.directory);
         producer_snapshot::remove_above(storage, directory, self.log_end_offset)?;
         let first_offset = self.segments[0].base_offset;
-        let mut from = match aborted_unknown_from {
-            Some(_) => first_offset,
-            None => self.log_start_offset,
-        };
+        // Also below the log start: deleted records are no reason to forget who wrote them.
+        let mut from = first_offset;
         let usable = aborted_unknown_from.unwrap_or(i64::MAX);
         for offset in producer_snapshot::list(storage, directory)?
             .into_iter()

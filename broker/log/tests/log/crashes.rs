@@ -124,3 +124,24 @@ fn a_producer_snapshot_above_a_torn_end_never_comes_back() {
         assert_eq!(told.0, [0_i64; 0], "seed {seed}");
     }
 }
+
+#[test]
+fn the_observer_is_told_of_batches_below_the_log_start_that_are_still_there() {
+    struct Told(usize);
+    impl RecoveryObserver for Told {
+        fn batch(&mut self, _header: &moldau_protocol::batch::BatchHeader) {
+            self.0 += 1;
+        }
+    }
+    let storage = SimStorage::new();
+    let mut log = new_log(&storage);
+    fill(&mut log, 4);
+    storage.kill();
+    let start = LogStart {
+        log_start_offset: 3,
+        ..LogStart::default()
+    };
+    let mut told = Told(0);
+    let opened = Log::open(storage, DIRECTORY, small_segments(), &start, &mut told);
+    assert_eq!((opened.unwrap().0.log_start_offset(), told.0), (3, 4));
+}
