@@ -54,6 +54,25 @@ impl BrokerProcess {
         self.address
     }
 
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The most memory that it had at any time (`VmHWM`), in KiB.
+    ///
+    /// # Errors
+    /// The process is gone, or the system has no `/proc`.
+    pub fn peak_memory_kib(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let words = line.and_then(|line| line.split_whitespace().next());
+        words
+            .and_then(|word| word.parse().ok())
+            .with_context(|| format!("no VmHWM in {path}"))
+    }
+
     /// Ends it with SIGKILL and waits until it is gone.
     ///
     /// # Errors

@@ -4,7 +4,10 @@
 //! SQL lie in `sql/tests`, tests of the whole binary in `cli/tests`.
 
 mod broker_process;
+pub mod fuzz;
+pub mod hostile;
 mod seed;
+pub mod simulate;
 
 pub use broker_process::BrokerProcess;
 pub use seed::Seed;

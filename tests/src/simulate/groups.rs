@@ -1,0 +1,166 @@
+//! What groups were promised: who owns which partition, and which offsets are committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use moldau_core::coordinator::{CommittedOffset, Coordinator};
+use moldau_protocol::messages::describe_groups::DescribedGroup;
+use moldau_protocol::{KString, ResponseKind};
+
+/// The promises to all groups.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    /// By group, generation and partition: the member that was told that it owns it.
+    owners: BTreeMap<(usize, i32, i32), KString>,
+    commits: BTreeMap<(usize, i32), Commits>,
+    /// Which arrivals a request is about, by the tag that it got.
+    tagged: BTreeMap<u64, Vec<(usize, i32, usize)>>,
+    last_tag: u64,
+    pub(super) generations: BTreeSet<(usize, i32)>,
+    pub(super) acknowledged: u64,
+}
+
+/// The history of one committed offset.
+#[derive(Debug, Default)]
+struct Commits {
+    /// What was asked for, in the order in which it arrived; `None` deletes the offset.
+    arrived: Vec<Option<i64>>,
+    /// The latest of them that was acknowledged: nothing before it may be seen again.
+    acknowledged: Option<usize>,
+}
+
+impl Promises {
+    /// A member was given partitions.
+    pub(super) fn owns(
+        &mut self,
+        group: usize,
+        generation: i32,
+        member: &KString,
+        partitions: &[u8],
+    ) {
+        self.generations.insert((group, generation));
+        for partition in partitions {
+            let key = (group, generation, i32::from(*partition));
+            let owner = self.owners.entry(key).or_insert_with(|| member.clone());
+            assert_eq!(
+                owner, member,
+                "two members own partition {partition} of group {group} in generation {generation}"
+            );
+        }
+    }
+
+    /// A request has arrived that sets an offset, or deletes some; the tag names it.
+    pub(super) fn arrived(
+        &mut self,
+        group: usize,
+        partitions: impl IntoIterator<Item = i32>,
+        offset: Option<i64>,
+    ) -> u64 {
+        self.last_tag += 1;
+        for partition in partitions {
+            let commits = self.commits.entry((group, partition)).or_default();
+            commits.arrived.push(offset);
+            let place = (group, partition, commits.arrived.len() - 1);
+            self.tagged.entry(self.last_tag).or_default().push(place);
+        }
+        self.last_tag
+    }
+
+    /// The broker answers the request of this tag.
+    pub(super) fn answered(&mut self, tag: u64, response: &ResponseKind) {
+        let places = self.tagged.remove(&tag).unwrap_or_default();
+        if places.is_empty() || !is_good(response) {
+            return;
+        }
+        self.acknowledged += 1;
+        for (group, partition, index) in places {
+            let commits = self.commits.entry((group, partition)).or_default();
+            commits.acknowledged = commits.acknowledged.max(Some(index));
+        }
+    }
+
+    /// A committed offset was read, or `None` was found.
+    pub(super) fn check_offset(&self, group: usize, partition: i32, found: Option<i64>) {
+        let empty = Commits::default();
+        let commits = self.commits.get(&(group, partition)).unwrap_or(&empty);
+        let from = commits.acknowledged.unwrap_or(0);
+        let as_promised = commits.arrived.get(from..).unwrap_or_default();
+        let nothing_yet = found.is_none() && commits.acknowledged.is_none();
+        assert!(
+            nothing_yet || as_promised.contains(&found),
+            "group {group} finds {found:?} for partition {partition}, but {:?} was acknowledged \
+             and only {as_promised:?} may be there",
+            commits.arrived.get(from)
+        );
+    }
+
+    /// The log of these groups lost records, as its flush mode allows.
+    pub(super) fn forget(&mut self, group: usize) {
+        self.forget_owners(group);
+        for ((of, _), commits) in &mut self.commits {
+            if *of == group {
+                commits.acknowledged = None;
+            }
+        }
+    }
+
+    /// The group is gone: a new one of its name counts its generations from the beginning.
+    pub(super) fn forget_owners(&mut self, group: usize) {
+        self.owners.retain(|(of, ..), _| *of != group);
+    }
+}
+
+fn is_good(response: &ResponseKind) -> bool {
+    match response {
+        ResponseKind::OffsetCommit(response) => {
+            let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.all(|partition| partition.error_code == 0)
+        }
+        ResponseKind::OffsetDelete(response) => {
+            let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+            response.error_code == 0 && partitions.all(|partition| partition.error_code == 0)
+        }
+        ResponseKind::DeleteGroups(response) => {
+            response.results.iter().all(|group| group.error_code == 0)
+        }
+        _ => false,
+    }
+}
+
+/// The committed offsets of a coordinator, by group and partition.
+pub(super) fn offsets_of(coordinator: &Coordinator) -> BTreeMap<(KString, i32), CommittedOffset> {
+    let mut offsets = BTreeMap::new();
+    for group in coordinator.groups() {
+        for (_, partition, committed) in group.offsets() {
+            let key = (group.group_id().clone(), partition);
+            offsets.insert(key, committed.clone());
+        }
+    }
+    offsets
+}
+
+/// A coordinator says the same as the replay of its partition.
+pub(super) fn check_replay(live: &Coordinator, replayed: &Coordinator) {
+    assert_eq!(
+        offsets_of(live),
+        offsets_of(replayed),
+        "the offsets of a coordinator and those of its replay"
+    );
+    let stable = |coordinator: &Coordinator| -> Vec<KString> {
+        let stable = coordinator
+            .groups()
+            .filter(|group| group.state() == "Stable");
+        stable.map(|group| group.group_id().clone()).collect()
+    };
+    for group_id in stable(live) {
+        let describe = |coordinator: &Coordinator| -> DescribedGroup {
+            coordinator.describe_group(&group_id, DESCRIBE_VERSION)
+        };
+        assert_eq!(
+            describe(live),
+            describe(replayed),
+            "group {group_id} and its replay"
+        );
+    }
+}
+
+const DESCRIBE_VERSION: i16 = 6;
