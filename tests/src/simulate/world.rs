@@ -678,6 +678,7 @@ impl World {
         if lost_data {
             self.producers.iter_mut().for_each(Producer::start_over);
         }
+        self.forget_gone_groups();
         self.check_offsets();
     }
 
