@@ -153,7 +153,7 @@ fn sync_partition(syncs: &Syncs, partition: &Arc<Partition>) {
             partition.progress(&mut state, &progress);
             syncs.after_write(partition, &mut state);
         }
-        Err(error) if !log_has_failed(partition) => {
+        Err(error) if !log_has_failed(partition) && !lock(&syncs.queue).stopped => {
             // What was appended stays and will be committed: to refuse it now would be a lie.
             warn!(topic = %partition.topic, partition = partition.index, %error, "sync failed, trying again");
             let mut state = partition.lock();

@@ -52,7 +52,10 @@ impl Shard {
         while let Some(action) = actions.pop_front() {
             match action {
                 Action::Respond { token, response } => answers.push((token, response)),
-                Action::Append { id, records } => {
+                Action::AppendMarker { .. } => {
+                    unreachable!("the simulated clients commit no offsets in transactions")
+                }
+                Action::Append { id, records, .. } => {
                     partition.push(Append {
                         batch: batch_of(&records, now_ms),
                         acks_all: true,
