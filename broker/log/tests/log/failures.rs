@@ -162,7 +162,11 @@ fn a_log_whose_creation_failed_at_first_is_durable_after_its_first_sync() {
             fill(&mut log, 2);
             assert_eq!(log.sync_handle().sync().unwrap(), 2);
             storage.crash(seed);
-            let (log, _) = open_with(&storage, small_segments(), &LogStart::default()).unwrap();
+            let start = LogStart {
+                clean_shutdown: false,
+                ..start
+            };
+            let (log, _) = open_with(&storage, small_segments(), &start).unwrap();
             let end = log.log_end_offset();
             assert_eq!(
                 end, 2,
