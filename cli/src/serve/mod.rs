@@ -29,7 +29,7 @@ pub(crate) struct ServeArgs {
     /// Directory for everything that is kept; created if missing [default: ./moldau-data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Address for Kafka clients; port 0 picks a free one [default: [::]:9092].
+    /// Address for Kafka clients; port 0 picks a free one [default: `[::]:9092`].
     #[arg(long, value_name = "ADDR")]
     kafka: Option<ListenAddress>,
     /// A broker setting, for example `-o log.retention.hours=24`; can be given again and again, and beats

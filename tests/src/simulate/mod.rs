@@ -1,7 +1,7 @@
 //! A whole broker and its clients in one thread, on virtual time, with a disk that fails.
 //!
 //! The broker's own cores (partition leader, producer states, group coordinator) and its own log run
-//! on [`moldau_log::SimStorage`]. Around them stands a thin shell ([`node`]) that does what the
+//! on [`moldau_log::SimStorage`]. Around them stands a thin shell (`node`) that does what the
 //! broker's runtime does with threads: writer rounds, group commit, answers after the commit,
 //! maintenance, checkpoints, start and stop. Simulated clients send requests over a network that
 //! delays, reorders, doubles and drops; the power is cut in the middle of any call to the disk.

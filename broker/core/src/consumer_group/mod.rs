@@ -10,8 +10,8 @@
 //!                                            what a member holds  see `reconcile`
 //! ```
 //!
-//! Everything that must survive a restart changes only by a [`GroupRecord`], through
-//! [`ConsumerGroup::apply`]; a replay applies the same records and so builds the same group. A change
+//! Everything that must survive a restart changes only by a `GroupRecord`, through
+//! `ConsumerGroup::apply`; a replay applies the same records and so builds the same group. A change
 //! that cannot be made durable is taken back by the inverse records. Timers are not kept: after a
 //! restart every member gets a whole session to show that it lives.
 //!
