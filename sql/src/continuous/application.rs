@@ -82,6 +82,7 @@ pub fn application(
     Ok(Application {
         application_id: spec.application_id.clone(),
         sub_topologies,
+        global_tables: Vec::new(),
     })
 }
 

@@ -93,6 +93,7 @@ fn join(group: &mut [usize], one: usize, other: usize) {
 pub(crate) fn application(graph: &Arc<Graph>) -> Application {
     let parts = parts(graph);
     Application {
+        global_tables: Vec::new(),
         application_id: graph.application_id.clone(),
         sub_topologies: parts
             .into_iter()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::global::GlobalTable;
 use super::internal_topic::InternalTopic;
 use super::program::ProgramFactory;
 use super::store::StoreSpec;
@@ -14,6 +15,9 @@ pub struct Application {
     pub application_id: String,
     /// Parts that are joined by topics only; a task's id counts from 0 in this order.
     pub sub_topologies: Vec<SubTopology>,
+    /// Topics that every instance reads as a whole; programs look them up by
+    /// [`GlobalIndex`](super::GlobalIndex).
+    pub global_tables: Vec<GlobalTable>,
 }
 
 /// One part of an application: everything that must run in the same task.

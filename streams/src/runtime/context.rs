@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use moldau_client::KString;
 
 use super::cache_budget::CacheBudget;
 use super::error::StreamsError;
+use super::global::{GlobalIndex, GlobalStore};
+use super::offset_metadata::ProcessorMetadata;
+use super::punctuation::{PunctuationId, PunctuationQueue, PunctuationType};
 use super::record::OutputRecord;
 use super::store::{KeyValueStore, StoreSlot, WindowStore};
-use super::task_id::{StoreIndex, TaskId};
+use super::task_id::{SourceIndex, StoreIndex, TaskId};
 
 /// What a program sees of its task, for the time of one call.
 #[derive(Debug)]
@@ -23,7 +27,13 @@ pub(crate) struct TaskState {
     /// Largest timestamp taken from the inputs, -1 before the first; never goes back.
     pub(crate) stream_time: i64,
     pub(crate) wall_clock_ms: i64,
+    /// Topics of the sub-topology's sources, by [`SourceIndex`].
+    pub(crate) source_topics: Vec<KString>,
     pub(crate) stores: Vec<StoreSlot>,
+    pub(crate) global_stores: Arc<[GlobalStore]>,
+    pub(crate) punctuations: PunctuationQueue,
+    /// What operators keep with the committed offsets.
+    pub(crate) processor_metadata: ProcessorMetadata,
     pub(crate) cache_budget: Arc<CacheBudget>,
     /// What the program sent since the runtime last took it.
     pub(crate) outputs: Vec<Output>,
@@ -55,6 +65,21 @@ impl<'a> TaskContext<'a> {
     #[must_use]
     pub const fn partition(&self) -> i32 {
         self.state.id.partition
+    }
+
+    /// Topic of a source. Partition, offset and headers are in each [`Record`](super::Record).
+    ///
+    /// # Errors
+    /// The sub-topology has no such source.
+    pub fn source_topic(&self, source: SourceIndex) -> Result<&KString, StreamsError> {
+        let topics = &self.state.source_topics;
+        topics.get(source.0).ok_or_else(|| {
+            StreamsError::topology(format!(
+                "the sub-topology has only {} sources, not #{}",
+                topics.len(),
+                source.0
+            ))
+        })
     }
 
     /// Largest timestamp of the records taken from the inputs so far, -1 before the first.
@@ -97,6 +122,68 @@ impl<'a> TaskContext<'a> {
         index: StoreIndex,
     ) -> Result<&mut dyn WindowStore, StreamsError> {
         slot(&mut self.state.stores, index)?.window()
+    }
+
+    /// The store of a global table, as far as its topic has been read.
+    ///
+    /// # Errors
+    /// The application has no such table.
+    pub fn global_store(&self, index: GlobalIndex) -> Result<&GlobalStore, StreamsError> {
+        let stores = &self.state.global_stores;
+        stores.get(index.0).ok_or_else(|| StreamsError::Store {
+            store: format!("global #{}", index.0),
+            reason: format!("the application has only {} global tables", stores.len()),
+        })
+    }
+
+    /// Asks for [`TaskProgram::punctuate`](super::TaskProgram::punctuate) every `interval_ms`,
+    /// at least 1. By stream time the first call is due with the first record, by the wall
+    /// clock after the first interval. Punctuations end with the task; a program asks for them
+    /// anew in [`TaskProgram::init`](super::TaskProgram::init).
+    pub fn schedule(&mut self, interval_ms: i64, clock: PunctuationType) -> PunctuationId {
+        let first_ms = match clock {
+            PunctuationType::StreamTime => 0,
+            PunctuationType::WallClockTime => {
+                self.state.wall_clock_ms.saturating_add(interval_ms.max(1))
+            }
+        };
+        self.schedule_from(first_ms, interval_ms, clock)
+    }
+
+    /// As [`schedule`](Self::schedule), with the first call due at `first_ms`: so all tasks
+    /// are called at the full minute, for example.
+    pub fn schedule_from(
+        &mut self,
+        first_ms: i64,
+        interval_ms: i64,
+        clock: PunctuationType,
+    ) -> PunctuationId {
+        self.state
+            .punctuations
+            .schedule(clock, first_ms, interval_ms)
+    }
+
+    /// Ends a punctuation; one that has ended already changes nothing.
+    pub fn cancel_punctuation(&mut self, id: PunctuationId) {
+        self.state.punctuations.cancel(id);
+    }
+
+    /// A figure that an operator keeps with the committed offsets, such as the end of the last
+    /// window it has emitted; it survives restarts and moves with the task.
+    #[must_use]
+    pub fn processor_metadata(&self, name: &str) -> Option<i64> {
+        self.state.processor_metadata.get(name).copied()
+    }
+
+    /// Sets a figure that is committed with the offsets of all inputs.
+    pub fn set_processor_metadata(&mut self, name: &str, value: i64) {
+        let metadata = &mut self.state.processor_metadata;
+        match metadata.get_mut(name) {
+            Some(before) => *before = value,
+            None => {
+                metadata.insert(name.to_owned(), value);
+            }
+        }
     }
 
     /// Writes a record; it is on its way at the latest when the next commit begins.

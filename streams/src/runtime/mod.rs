@@ -12,6 +12,7 @@ mod cluster;
 mod config;
 mod context;
 mod error;
+mod global;
 mod internal_topic;
 mod local;
 mod metrics;
@@ -19,6 +20,7 @@ mod offset_metadata;
 mod partition_group;
 mod plan;
 mod program;
+mod punctuation;
 mod record;
 mod store;
 mod task;
@@ -30,10 +32,12 @@ pub use cluster::{Streams, StreamsHandle};
 pub use config::StreamsConfig;
 pub use context::TaskContext;
 pub use error::StreamsError;
+pub use global::{GlobalIndex, GlobalStore, GlobalTable, GlobalUpdate};
 pub use internal_topic::{InternalTopic, PartitionCount};
 pub use local::{CommitMode, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord};
 pub use metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState};
 pub use program::{ProgramFactory, TaskProgram};
+pub use punctuation::{PunctuationId, PunctuationType};
 pub use record::{OutputRecord, Record};
 pub use store::{
     KeyValueStore, StoreIter, StoreKind, StoreSpec, StoredValue, WindowIter, WindowStore,

@@ -1,27 +1,65 @@
-//! What a commit's metadata holds: the partition's time, so that stream time survives a restart.
+//! What a commit's metadata holds: the partition's time and the operators' own figures, so that
+//! both survive a restart.
 //!
-//! Kafka Streams' format, in base64: magic byte 2, partition time (8 bytes, big-endian), then a
-//! map of processor metadata that is empty here and kept out when read.
+//! Kafka Streams' format, in base64: magic byte 2, partition time (8 bytes, big-endian), and
+//! unless it is empty a map of text to integer: count (4), then for each entry the length of its
+//! name (4), the name in UTF-8 and the value (8).
+
+use std::collections::BTreeMap;
+
+/// What operators keep with the committed offsets, by name.
+pub(crate) type ProcessorMetadata = BTreeMap<String, i64>;
 
 /// Writes the metadata of a committed offset.
-pub(crate) fn encode(partition_time: i64) -> String {
-    let mut bytes = [0; 9];
-    bytes[0] = MAGIC;
-    bytes[1..].copy_from_slice(&partition_time.to_be_bytes());
+pub(crate) fn encode(partition_time: i64, processors: &ProcessorMetadata) -> String {
+    let mut bytes = vec![MAGIC];
+    bytes.extend(partition_time.to_be_bytes());
+    if !processors.is_empty() {
+        bytes.extend(length(processors.len()));
+        for (name, value) in processors {
+            bytes.extend(length(name.len()));
+            bytes.extend(name.as_bytes());
+            bytes.extend(value.to_be_bytes());
+        }
+    }
     encode_base64(&bytes)
 }
 
-/// Reads the partition time; `None` for metadata of another program.
-pub(crate) fn decode(metadata: &str) -> Option<i64> {
+/// Reads partition time and processor metadata; `None` for metadata of another program.
+pub(crate) fn decode(metadata: &str) -> Option<(i64, ProcessorMetadata)> {
     let bytes = decode_base64(metadata)?;
     let (magic, rest) = bytes.split_first()?;
     // Magic 1 has the partition time alone, 2 has the processors' metadata behind it.
     if !(1..=MAGIC).contains(magic) {
         return None;
     }
-    Some(i64::from_be_bytes(*rest.first_chunk::<8>()?))
+    let (time, rest) = rest.split_first_chunk::<8>()?;
+    let processors = if *magic == MAGIC && !rest.is_empty() {
+        decode_processors(rest)?
+    } else {
+        ProcessorMetadata::new()
+    };
+    Some((i64::from_be_bytes(*time), processors))
 }
 
+fn decode_processors(bytes: &[u8]) -> Option<ProcessorMetadata> {
+    let (count, mut rest) = bytes.split_first_chunk::<4>()?;
+    let mut processors = ProcessorMetadata::new();
+    for _ in 0..i32::from_be_bytes(*count).max(0) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+        let (name, after) = after.split_at_checked(length)?;
+        let (value, after) = after.split_first_chunk::<8>()?;
+        let name = std::str::from_utf8(name).ok()?.to_owned();
+        processors.insert(name, i64::from_be_bytes(*value));
+        rest = after;
+    }
+    Some(processors)
+}
+
+fn length(length: usize) -> [u8; 4] {
+    i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes()
+}
 fn encode_base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -63,17 +101,33 @@ mod tests {
 
     #[test]
     fn partition_time_is_written_and_read_as_kafka_streams_does() {
-        assert_eq!(encode(1_234_567_890_123), "AgAAAR9x+wTL");
-        assert_eq!(decode(&encode(1_234_567_890_123)), Some(1_234_567_890_123));
-        assert_eq!(encode(-1), "Av//////////");
-        assert_eq!(decode(&encode(-1)), Some(-1));
+        let none = ProcessorMetadata::new();
+        assert_eq!(encode(1_234_567_890_123, &none), "AgAAAR9x+wTL");
+        assert_eq!(
+            decode("AgAAAR9x+wTL"),
+            Some((1_234_567_890_123, none.clone()))
+        );
+        assert_eq!(encode(-1, &none), "Av//////////");
+        assert_eq!(decode("Av//////////"), Some((-1, none)));
+    }
+
+    #[test]
+    fn processor_metadata_lies_behind_the_partition_time() {
+        let processors = ProcessorMetadata::from([("a".to_owned(), 7), ("bc".to_owned(), -1)]);
+        let text = encode(5, &processors);
+        assert_eq!(
+            text,
+            "AgAAAAAAAAAFAAAAAgAAAAFhAAAAAAAAAAcAAAACYmP//////////w=="
+        );
+        assert_eq!(decode(&text), Some((5, processors)));
     }
 
     #[test]
     fn foreign_metadata_is_ignored() {
-        assert_eq!(decode(""), None);
-        assert_eq!(decode("hello world"), None);
-        assert_eq!(decode("AgAA"), None);
-        assert_eq!(decode("CAAAAAAAAAAA"), None);
+        for text in ["", "hello world", "AgAA", "CAAAAAAAAAAA"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+        let cut = encode(5, &ProcessorMetadata::from([("name".to_owned(), 7)]));
+        assert_eq!(decode(&cut[..20]), None);
     }
 }

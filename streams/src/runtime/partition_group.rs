@@ -126,8 +126,8 @@ impl PartitionGroup {
     /// The longest run of one input that no other input has an older record for.
     ///
     /// The first record of the run may tie with another input; those take turns. A run ends with
-    /// its chunk at the latest.
-    pub(crate) fn next_run(&self, max_records: usize) -> Option<Run> {
+    /// its chunk at the latest, and with the first record that reaches `until_timestamp`.
+    pub(crate) fn next_run(&self, max_records: usize, until_timestamp: i64) -> Option<Run> {
         let order = |queue: &RecordQueue| Some((queue.head_timestamp()?, queue.served));
         let (index, queue) = self
             .queues
@@ -143,13 +143,18 @@ impl PartitionGroup {
         let limit = others.filter_map(|(_, queue)| queue.head_timestamp()).min();
         let waiting = queue.chunks.front()?.waiting();
         let waiting = &waiting[..waiting.len().min(max_records.max(1))];
-        let length = match limit {
+        let mut length = match limit {
             None => waiting.len(),
             Some(limit) => {
                 let rest = waiting[1..].iter();
                 1 + rest.take_while(|record| record.timestamp < limit).count()
             }
         };
+        if until_timestamp < i64::MAX {
+            let mut run = waiting[..length].iter();
+            let reaches = run.position(|record| record.timestamp >= until_timestamp);
+            length = reaches.map_or(length, |position| position + 1);
+        }
         Some(Run {
             queue: index,
             length,
@@ -245,7 +250,7 @@ mod tests {
     /// Runs as `queue:timestamps`, until nothing is left.
     fn runs(mut group: PartitionGroup) -> Vec<String> {
         let mut seen = Vec::new();
-        while let Some(run) = group.next_run(100) {
+        while let Some(run) = group.next_run(100, i64::MAX) {
             let (source, records) = group.records(run);
             let timestamps: Vec<_> = records.iter().map(|r| r.timestamp.to_string()).collect();
             seen.push(format!("{}:{}", source.0, timestamps.join(",")));
@@ -281,15 +286,24 @@ mod tests {
     fn the_offset_to_commit_covers_gaps_at_the_end_of_a_batch() {
         let mut group = PartitionGroup::new([SourceIndex(0)].into_iter(), 0);
         group.add(0, records(&[1, 2]), 9);
-        let run = group.next_run(1).expect("a run");
+        let run = group.next_run(1, i64::MAX).expect("a run");
         group.consume(run);
         assert_eq!(group.next_offset(0), Some(1));
-        let run = group.next_run(1).expect("a run");
+        let run = group.next_run(1, i64::MAX).expect("a run");
         group.consume(run);
         assert_eq!(group.next_offset(0), Some(9));
         assert_eq!(group.partition_time(0), 2);
         group.add(0, Vec::new(), 12);
         assert_eq!(group.next_offset(0), Some(12));
+    }
+
+    #[test]
+    fn a_run_ends_with_the_first_record_that_reaches_a_time() {
+        let mut group = group(&[&[1, 5, 3, 9]], 0);
+        let run = group.next_run(100, 5).expect("a run");
+        assert_eq!(run.length, 2);
+        group.consume(run);
+        assert_eq!(group.next_run(100, 10).expect("a run").length, 2);
     }
 
     #[test]

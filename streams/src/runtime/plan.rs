@@ -78,9 +78,11 @@ pub(crate) fn external_topics(application: &Application) -> BTreeSet<String> {
         .sub_topologies
         .iter()
         .flat_map(|parts| &parts.sources);
+    let globals = application.global_tables.iter();
     sources
         .filter(|source| source.role != SourceRole::Repartition)
         .map(|source| source.topic.clone())
+        .chain(globals.map(|table| table.topic.clone()))
         .collect()
 }
 
@@ -99,6 +101,14 @@ fn check_sources(application: &Application) -> Result<(), StreamsError> {
                     source.topic
                 )));
             }
+        }
+    }
+    for table in &application.global_tables {
+        if read_by.contains_key(&table.topic) {
+            return Err(StreamsError::topology(format!(
+                "topic \"{}\" is read as a global table and as a source\n  hint: read it in one way only",
+                table.topic
+            )));
         }
     }
     let written = application
@@ -312,6 +322,7 @@ mod tests {
 
     fn resolve(parts: Vec<SubTopology>, counts: &[(&str, i32)]) -> Result<Plan, StreamsError> {
         let application = Application {
+            global_tables: Vec::new(),
             application_id: "a".to_owned(),
             sub_topologies: parts,
         };

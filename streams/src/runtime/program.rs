@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::context::TaskContext;
 use super::error::StreamsError;
+use super::punctuation::PunctuationId;
 use super::record::Record;
 use super::task_id::{SourceIndex, TaskId};
 
@@ -54,6 +55,24 @@ pub trait TaskProgram: Send {
     /// What the tick does cannot be done.
     fn tick(&mut self, wall_clock_ms: i64, task: &mut TaskContext<'_>) -> Result<(), StreamsError> {
         let _ = (wall_clock_ms, task);
+        Ok(())
+    }
+
+    /// A punctuation that [`TaskContext::schedule`] has asked for is due; `timestamp` is stream
+    /// time or the wall clock as it is now, whichever the punctuation follows.
+    ///
+    /// Stream time is looked at after each run of records, and a run ends with the first record
+    /// that makes a punctuation due.
+    ///
+    /// # Errors
+    /// What is due cannot be done.
+    fn punctuate(
+        &mut self,
+        id: PunctuationId,
+        timestamp: i64,
+        task: &mut TaskContext<'_>,
+    ) -> Result<(), StreamsError> {
+        let _ = (id, timestamp, task);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! thread drives it against a cluster, the local driver in memory.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -11,10 +12,12 @@ use super::application::SubTopology;
 use super::cache_budget::CacheBudget;
 use super::context::{Output, TaskContext, TaskState};
 use super::error::StreamsError;
+use super::global::GlobalStore;
 use super::offset_metadata;
 use super::partition_group::PartitionGroup;
 use super::plan::TaskInput;
 use super::program::TaskProgram;
+use super::punctuation::{PunctuationQueue, PunctuationType};
 use super::record::{OutputRecord, Record};
 use super::store::{ChangelogRecord, StoreSlot};
 use super::task_id::TaskId;
@@ -43,6 +46,7 @@ pub(crate) struct CommitOffset {
 pub(crate) struct TaskSettings {
     pub(crate) max_task_idle_ms: i64,
     pub(crate) cache_budget: Arc<CacheBudget>,
+    pub(crate) global_stores: Arc<[GlobalStore]>,
 }
 
 impl Task {
@@ -55,6 +59,8 @@ impl Task {
     ) -> Result<Self, StreamsError> {
         let program = guard(id, None, || (parts.program)(id))?;
         let sources = inputs.iter().map(|input| input.source);
+        let source_topics = parts.sources.iter();
+        let source_topics = source_topics.map(|source| KString::copy_from(&source.topic));
         Ok(Self {
             group: PartitionGroup::new(sources, settings.max_task_idle_ms),
             input_counts: vec![0; inputs.len()],
@@ -64,7 +70,11 @@ impl Task {
                 id,
                 stream_time: -1,
                 wall_clock_ms: 0,
+                source_topics: source_topics.collect(),
                 stores: parts.stores.iter().map(StoreSlot::open).collect(),
+                global_stores: Arc::clone(&settings.global_stores),
+                punctuations: PunctuationQueue::default(),
+                processor_metadata: BTreeMap::new(),
                 cache_budget: Arc::clone(&settings.cache_budget),
                 outputs: Vec::new(),
                 commit_requested: false,
@@ -113,9 +123,15 @@ impl Task {
 
     /// Takes over what the metadata of the committed offset says about an input.
     pub(crate) fn restore_time(&mut self, input: usize, metadata: &str) {
-        if let Some(partition_time) = offset_metadata::decode(metadata) {
-            self.group.set_partition_time(input, partition_time);
-            self.state.stream_time = self.state.stream_time.max(partition_time);
+        let Some((partition_time, processors)) = offset_metadata::decode(metadata) else {
+            return;
+        };
+        self.group.set_partition_time(input, partition_time);
+        self.state.stream_time = self.state.stream_time.max(partition_time);
+        // Inputs may have been committed at different times; the latest figure holds.
+        for (name, value) in processors {
+            let known = self.state.processor_metadata.entry(name).or_insert(value);
+            *known = value.max(*known);
         }
     }
 
@@ -141,7 +157,12 @@ impl Task {
         if !self.group.is_ready(wall_clock_ms) {
             return Ok(0);
         }
-        let Some(run) = self.group.next_run(max_records) else {
+        let due = self
+            .state
+            .punctuations
+            .next_due(PunctuationType::StreamTime);
+        let run = self.group.next_run(max_records, due.unwrap_or(i64::MAX));
+        let Some(run) = run else {
             return Ok(0);
         };
         let (source, records) = self.group.records(run);
@@ -163,6 +184,7 @@ impl Task {
         self.group.consume(run);
         self.records_in += run.length as u64;
         self.input_counts[run.queue] += run.length as u64;
+        self.punctuate(PunctuationType::StreamTime, wall_clock_ms)?;
         Ok(run.length)
     }
 
@@ -171,6 +193,34 @@ impl Task {
         self.call(wall_clock_ms, |program, context| {
             program.tick(wall_clock_ms, context)
         })
+    }
+
+    /// When the next punctuation by the wall clock is due.
+    pub(crate) fn next_wall_clock_punctuation(&self) -> Option<i64> {
+        let punctuations = &self.state.punctuations;
+        punctuations.next_due(PunctuationType::WallClockTime)
+    }
+
+    /// Calls the punctuations of a clock that are due, each at most once.
+    pub(crate) fn punctuate(
+        &mut self,
+        clock: PunctuationType,
+        wall_clock_ms: i64,
+    ) -> Result<(), StreamsError> {
+        let now = match clock {
+            PunctuationType::StreamTime => self.state.stream_time,
+            PunctuationType::WallClockTime => wall_clock_ms,
+        };
+        // Before the first record there is no stream time.
+        if clock == PunctuationType::StreamTime && now < 0 {
+            return Ok(());
+        }
+        while let Some(id) = self.state.punctuations.take(clock, now) {
+            self.call(wall_clock_ms, |program, context| {
+                program.punctuate(id, now, context)
+            })?;
+        }
+        Ok(())
     }
 
     /// First half of a commit: the program flushes, and changed entries of stores become
@@ -207,11 +257,12 @@ impl Task {
 
     /// Offsets of all that is processed.
     pub(crate) fn offsets(&self) -> Vec<CommitOffset> {
+        let processors = &self.state.processor_metadata;
         let offset = |(index, input): (usize, &TaskInput)| {
             Some(CommitOffset {
                 name: input.name.clone(),
                 offset: self.group.next_offset(index)?,
-                metadata: offset_metadata::encode(self.group.partition_time(index)),
+                metadata: offset_metadata::encode(self.group.partition_time(index), processors),
             })
         };
         self.inputs.iter().enumerate().filter_map(offset).collect()

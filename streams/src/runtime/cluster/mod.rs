@@ -1,6 +1,7 @@
 //! Running an application against a cluster: threads, group membership, restore and commits.
 
 mod assignor;
+mod global;
 mod inputs;
 mod reporter;
 mod restore;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use moldau_client::Client;
 use tokio::sync::Semaphore;
 
+use super::global;
 use super::setup::prepare;
 use super::shared::Shared;
 use super::task_set::TaskSet;
@@ -42,13 +43,16 @@ impl Streams {
             });
         }
         let plan = Arc::new(prepare(&client, &application, &config).await?);
+        let shared = Arc::new(Shared::new(config.num_threads));
+        let global_stores = global::start(&client, &application, &shared).await?;
         let starter = Starter {
-            shared: Arc::new(Shared::new(config.num_threads)),
+            shared,
             application: Arc::new(application),
             plan,
             settings: TaskSettings {
                 max_task_idle_ms: config.max_task_idle_ms,
                 cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
+                global_stores,
             },
             permits: Arc::new(Semaphore::new(CONCURRENT_RESTORES)),
             client,

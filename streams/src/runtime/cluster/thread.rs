@@ -23,6 +23,7 @@ use crate::runtime::config::StreamsConfig;
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
 use crate::runtime::plan::Plan;
+use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::task::Task;
 
 /// One stream thread, with a consumer and a producer of its own.
@@ -42,6 +43,8 @@ pub(super) struct StreamThread {
     outputs: Vec<Output>,
     last_commit: Instant,
     last_tick: Instant,
+    /// When the next punctuation by the wall clock is due, in any task.
+    next_punctuation: Option<i64>,
     last_purge: Instant,
 }
 
@@ -92,6 +95,7 @@ impl StreamThread {
             outputs: Vec::new(),
             last_commit: now,
             last_tick: now,
+            next_punctuation: None,
             last_purge: now,
         })
     }
@@ -145,6 +149,10 @@ impl StreamThread {
             .tasks
             .running()
             .any(|task| task.group().head_timestamp().is_some());
+        if let Some(due) = self.next_punctuation {
+            let until = due.saturating_sub(wall_clock_ms()).max(0);
+            wait = wait.min(Duration::from_millis(until.unsigned_abs()));
+        }
         if waits || self.tasks.is_restoring() {
             wait = wait.min(SHORT_WAIT);
         }
@@ -251,15 +259,22 @@ impl StreamThread {
         }
     }
 
+    /// Ticks and punctuates by the wall clock.
     fn tick(&mut self) -> Result<(), StreamsError> {
-        if self.last_tick.elapsed() < TICK {
-            return Ok(());
-        }
-        self.last_tick = Instant::now();
         let now = wall_clock_ms();
+        let is_tick = self.last_tick.elapsed() >= TICK;
+        if is_tick {
+            self.last_tick = Instant::now();
+        }
+        self.next_punctuation = None;
         for task in self.tasks.running() {
-            task.tick(now)?;
+            if is_tick {
+                task.tick(now)?;
+            }
+            task.punctuate(PunctuationType::WallClockTime, now)?;
             task.take_outputs(&mut self.outputs);
+            let next = task.next_wall_clock_punctuation();
+            self.next_punctuation = [self.next_punctuation, next].into_iter().flatten().min();
         }
         self.send()
     }

@@ -12,7 +12,9 @@ use crate::runtime::application::Application;
 use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
+use crate::runtime::global::GlobalStore;
 use crate::runtime::plan::{Plan, external_topics};
+use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::record::Record;
 use crate::runtime::store::{KeyValueStore, StoreSlot, WindowStore};
 use crate::runtime::task::{Task, TaskSettings};
@@ -35,6 +37,8 @@ pub struct LocalDriver {
     /// How far [`LocalDriver::read`] has read.
     read_up_to: BTreeMap<String, usize>,
     wall_clock_ms: i64,
+    /// Records of each global table's topic that are in its store.
+    global_positions: Vec<usize>,
 }
 
 /// A task, and the offset of the next record to give to each of its inputs.
@@ -66,6 +70,7 @@ impl LocalDriver {
             settings: TaskSettings {
                 max_task_idle_ms: -1,
                 cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
+                global_stores: Arc::default(),
             },
             wall_clock_ms: config.wall_clock_ms,
             application,
@@ -75,8 +80,9 @@ impl LocalDriver {
             tasks: BTreeMap::new(),
             committed: BTreeMap::new(),
             read_up_to: BTreeMap::new(),
+            global_positions: Vec::new(),
         };
-        driver.start_tasks()?;
+        driver.start()?;
         Ok(driver)
     }
 
@@ -104,6 +110,7 @@ impl LocalDriver {
     pub fn run(&mut self) -> Result<(), StreamsError> {
         let every_record = self.config.commit == CommitMode::EveryRecord;
         let max_run = if every_record { 1 } else { self.config.max_run };
+        self.feed_global_stores()?;
         while let Some(id) = self.next_task() {
             let Some(running) = self.tasks.get_mut(&id) else {
                 break;
@@ -113,6 +120,7 @@ impl LocalDriver {
             if every_record {
                 self.commit_task(id)?;
             }
+            self.feed_global_stores()?;
         }
         Ok(())
     }
@@ -129,7 +137,7 @@ impl LocalDriver {
         self.run()
     }
 
-    /// Moves the virtual wall clock on and ticks all tasks.
+    /// Moves the virtual wall clock on, ticks all tasks and calls the punctuations that are due.
     ///
     /// # Errors
     /// A task failed.
@@ -138,7 +146,9 @@ impl LocalDriver {
         let ids: Vec<_> = self.tasks.keys().copied().collect();
         for id in ids {
             if let Some(running) = self.tasks.get_mut(&id) {
-                running.task.tick(self.wall_clock_ms)?;
+                let task = &mut running.task;
+                task.tick(self.wall_clock_ms)?;
+                task.punctuate(PunctuationType::WallClockTime, self.wall_clock_ms)?;
             }
             self.deliver(id)?;
             if self.config.commit == CommitMode::EveryRecord {
@@ -155,7 +165,7 @@ impl LocalDriver {
     /// A task failed.
     pub fn crash_and_restore(&mut self) -> Result<(), StreamsError> {
         self.tasks.clear();
-        self.start_tasks()?;
+        self.start()?;
         self.run()
     }
 
@@ -210,6 +220,13 @@ impl LocalDriver {
         self.store(name, partition)?.window().ok()
     }
 
+    /// The store of a global table.
+    #[must_use]
+    pub fn global_store(&self, name: &str) -> Option<&GlobalStore> {
+        let mut stores = self.settings.global_stores.iter();
+        stores.find(|store| store.name() == name)
+    }
+
     fn store(&mut self, name: &str, partition: i32) -> Option<&mut StoreSlot> {
         let tasks = self.tasks.values_mut();
         tasks
@@ -227,6 +244,29 @@ impl LocalDriver {
             Some((running.task.group().head_timestamp()?, *id))
         };
         self.tasks.iter().filter_map(head).min().map(|(_, id)| id)
+    }
+
+    /// Fills the global stores, then starts the tasks.
+    fn start(&mut self) -> Result<(), StreamsError> {
+        let tables = self.application.global_tables.iter();
+        self.settings.global_stores = tables.map(GlobalStore::open).collect();
+        self.global_positions = vec![0; self.application.global_tables.len()];
+        self.feed_global_stores()?;
+        self.start_tasks()
+    }
+
+    /// Brings what was written to the topics of global tables into their stores.
+    fn feed_global_stores(&mut self) -> Result<(), StreamsError> {
+        let tables = self.application.global_tables.iter();
+        let stores = self.settings.global_stores.iter().zip(tables);
+        for ((store, table), position) in stores.zip(&mut self.global_positions) {
+            let records = self.topics.records(&table.topic);
+            let new = records.get(*position..).unwrap_or_default();
+            let new: Vec<_> = new.iter().map(LocalTopicRecord::to_record).collect();
+            store.update(&new, &table.update)?;
+            *position = records.len();
+        }
+        Ok(())
     }
 
     fn start_tasks(&mut self) -> Result<(), StreamsError> {

@@ -1,0 +1,5 @@
+//! Programs of the runtime itself, without the DSL, in the local driver.
+
+mod global_tables;
+mod probe;
+mod punctuation;
