@@ -12,8 +12,8 @@ use super::node::{
 };
 use super::program::DslProgram;
 use crate::runtime::{
-    Application, CoPartition, InternalTopic, SourceIndex, SourceTopic, StoreIndex, StoreKind,
-    StoreSpec, StreamsError, SubTopology, TaskProgram,
+    Application, CoPartition, InternalTopic, SourceIndex, SourceTopic, StoreIndex, StoreSpec,
+    StreamsError, SubTopology, TaskProgram,
 };
 
 /// A connected part of the graph.
@@ -160,12 +160,7 @@ fn source_topic(graph: &Graph, id: NodeId) -> Option<SourceTopic> {
 }
 
 fn store_spec(application_id: &str, store: &Store) -> StoreSpec {
-    let mut spec = match store.kind {
-        StoreKind::KeyValue => StoreSpec::key_value(application_id, &store.name),
-        StoreKind::Window { retention_ms } => {
-            StoreSpec::window(application_id, &store.name, retention_ms)
-        }
-    };
+    let mut spec = StoreSpec::new(application_id, &store.name, store.kind);
     if !store.logging {
         spec.changelog = None;
     }

@@ -11,7 +11,7 @@ use super::global::{GlobalIndex, GlobalStore};
 use super::offset_metadata::ProcessorMetadata;
 use super::punctuation::{PunctuationId, PunctuationQueue, PunctuationType};
 use super::record::OutputRecord;
-use super::store::{KeyValueStore, StoreSlot, WindowStore};
+use super::store::{KeyValueStore, SessionStore, StoreSlot, VersionedStore, WindowStore};
 use super::task_id::{SourceIndex, StoreIndex, TaskId};
 
 /// What a program sees of its task, for the time of one call.
@@ -184,6 +184,28 @@ impl<'a> TaskContext<'a> {
                 metadata.insert(name.to_owned(), value);
             }
         }
+    }
+
+    /// A session store.
+    ///
+    /// # Errors
+    /// The sub-topology has no such store, or it is of another kind.
+    pub fn session_store(
+        &mut self,
+        index: StoreIndex,
+    ) -> Result<&mut dyn SessionStore, StreamsError> {
+        slot(&mut self.state.stores, index)?.session()
+    }
+
+    /// A versioned store.
+    ///
+    /// # Errors
+    /// The sub-topology has no such store, or it is of another kind.
+    pub fn versioned_store(
+        &mut self,
+        index: StoreIndex,
+    ) -> Result<&mut dyn VersionedStore, StreamsError> {
+        slot(&mut self.state.stores, index)?.versioned()
     }
 
     /// Writes a record; it is on its way at the latest when the next commit begins.

@@ -60,6 +60,36 @@ impl InternalTopic {
             ]),
         }
     }
+
+    /// The changelog of a side of a stream-stream join. No two records have one key, so it is
+    /// not compacted.
+    #[must_use]
+    pub fn join_changelog(application_id: &str, store: &str, retention_ms: i64) -> Self {
+        let retention = retention_ms.saturating_add(ADDITIONAL_RETENTION_MS);
+        Self {
+            name: changelog_name(application_id, store),
+            partitions: PartitionCount::Derived,
+            configs: configs(&[
+                ("cleanup.policy", "delete"),
+                ("retention.ms", &retention.to_string()),
+            ]),
+        }
+    }
+
+    /// The changelog of a versioned store: compacted, but not before a version has left the
+    /// history.
+    #[must_use]
+    pub fn versioned_changelog(application_id: &str, store: &str, history_ms: i64) -> Self {
+        let lag = history_ms.saturating_add(ADDITIONAL_RETENTION_MS);
+        Self {
+            name: changelog_name(application_id, store),
+            partitions: PartitionCount::Derived,
+            configs: configs(&[
+                ("cleanup.policy", "compact"),
+                ("min.compaction.lag.ms", &lag.to_string()),
+            ]),
+        }
+    }
 }
 
 fn changelog_name(application_id: &str, store: &str) -> String {

@@ -40,6 +40,7 @@ pub use program::{ProgramFactory, TaskProgram};
 pub use punctuation::{PunctuationId, PunctuationType};
 pub use record::{OutputRecord, Record};
 pub use store::{
-    KeyValueStore, StoreIter, StoreKind, StoreSpec, StoredValue, WindowIter, WindowStore,
+    KeyValueStore, SessionIter, SessionStore, SessionWindow, StoreIter, StoreKind, StoreSpec,
+    StoredValue, VersionIter, VersionPut, VersionedStore, VersionedValue, WindowIter, WindowStore,
 };
 pub use task_id::{SourceIndex, StoreIndex, TaskId};

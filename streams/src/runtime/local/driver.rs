@@ -16,7 +16,7 @@ use crate::runtime::global::GlobalStore;
 use crate::runtime::plan::{Plan, external_topics};
 use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::record::Record;
-use crate::runtime::store::{KeyValueStore, StoreSlot, WindowStore};
+use crate::runtime::store::{KeyValueStore, SessionStore, StoreSlot, VersionedStore, WindowStore};
 use crate::runtime::task::{Task, TaskSettings};
 use crate::runtime::task_id::TaskId;
 
@@ -225,6 +225,20 @@ impl LocalDriver {
     pub fn global_store(&self, name: &str) -> Option<&GlobalStore> {
         let mut stores = self.settings.global_stores.iter();
         stores.find(|store| store.name() == name)
+    }
+
+    /// The session store `name` of the task that reads `partition`.
+    pub fn session_store(&mut self, name: &str, partition: i32) -> Option<&mut dyn SessionStore> {
+        self.store(name, partition)?.session().ok()
+    }
+
+    /// The versioned store `name` of the task that reads `partition`.
+    pub fn versioned_store(
+        &mut self,
+        name: &str,
+        partition: i32,
+    ) -> Option<&mut dyn VersionedStore> {
+        self.store(name, partition)?.versioned().ok()
     }
 
     fn store(&mut self, name: &str, partition: i32) -> Option<&mut StoreSlot> {

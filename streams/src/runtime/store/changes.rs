@@ -22,6 +22,9 @@ pub(crate) struct ChangelogRecord {
 pub(super) struct Changes<K> {
     logged: bool,
     changed: BTreeMap<K, i64>,
+    /// Records of values that the store itself did not take, because they are too late. Kafka
+    /// Streams logs them too.
+    expired: Vec<ChangelogRecord>,
 }
 
 impl<K: Ord> Changes<K> {
@@ -29,6 +32,7 @@ impl<K: Ord> Changes<K> {
         Self {
             logged,
             changed: BTreeMap::new(),
+            expired: Vec::new(),
         }
     }
 
@@ -38,7 +42,15 @@ impl<K: Ord> Changes<K> {
         }
     }
 
-    pub(super) fn take(&mut self) -> BTreeMap<K, i64> {
-        std::mem::take(&mut self.changed)
+    pub(super) fn record_expired(&mut self, record: impl FnOnce() -> ChangelogRecord) {
+        if self.logged {
+            self.expired.push(record());
+        }
+    }
+
+    /// The changed keys, and finished records to put before theirs.
+    pub(super) fn take(&mut self) -> (BTreeMap<K, i64>, Vec<ChangelogRecord>) {
+        let changed = std::mem::take(&mut self.changed);
+        (changed, std::mem::take(&mut self.expired))
     }
 }

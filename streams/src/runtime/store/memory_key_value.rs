@@ -36,7 +36,7 @@ impl MemoryKeyValueStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let changes = self.changes.take();
+        let (changes, _) = self.changes.take();
         let record = |(key, changed_at)| match self.entries.get(&key) {
             Some(stored) => ChangelogRecord {
                 value: Some(stored.value.clone()),

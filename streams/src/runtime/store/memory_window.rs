@@ -2,33 +2,49 @@
 //!
 //! Changelog key: `key | window start (8 bytes) | sequence number (4 bytes)`, big-endian, as
 //! Kafka Streams' window stores write it. The sequence number is 0 in stores that keep one value
-//! per key and window.
+//! per key and window; in stores of stream-stream joins it tells the values apart.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use hashbrown::HashMap;
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
 
 use super::changes::{ChangelogRecord, Changes};
+use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
 use crate::runtime::error::StreamsError;
 
-/// Values by window start, then key; all windows with one start are dropped together.
+/// The values of each key by window start; all windows with one start are dropped together.
 #[derive(Debug)]
 pub(super) struct MemoryWindowStore {
     retention_ms: i64,
+    /// Whether a key may have several values with one start, as in a stream-stream join.
+    keeps_duplicates: bool,
+    /// Last sequence number given; always 0 without duplicates.
+    sequence: i32,
     /// Largest window start seen; retention counts back from here.
     observed_stream_time: i64,
-    windows: BTreeMap<i64, HashMap<Bytes, StoredValue>>,
-    changes: Changes<(i64, Bytes)>,
+    keys: HashMap<Bytes, Windows>,
+    /// Which keys have a window with this start.
+    starts: BTreeMap<i64, HashSet<Bytes>>,
+    len: u64,
+    changes: Changes<(i64, Bytes, i32)>,
 }
 
+/// Values of one key by window start and sequence number.
+type Windows = BTreeMap<(i64, i32), StoredValue>;
+
 impl MemoryWindowStore {
-    pub(super) const fn new(retention_ms: i64, logged: bool) -> Self {
+    pub(super) fn new(retention_ms: i64, keeps_duplicates: bool, logged: bool) -> Self {
         Self {
             retention_ms,
+            keeps_duplicates,
+            sequence: 0,
             observed_stream_time: -1,
-            windows: BTreeMap::new(),
+            keys: HashMap::new(),
+            starts: BTreeMap::new(),
+            len: 0,
             changes: Changes::new(logged),
         }
     }
@@ -40,46 +56,71 @@ impl MemoryWindowStore {
         value: Option<&[u8]>,
         timestamp: i64,
     ) -> Result<(), String> {
-        let (key, start) = split_window_key(key)
-            .ok_or_else(|| format!("changelog key of {} bytes is no window key", key.len()))?;
+        let WindowKey {
+            key,
+            start,
+            sequence,
+        } = WindowKey::parse(key)?;
+        let is_live = self.is_live(start);
+        let sequence = if self.keeps_duplicates {
+            self.sequence = self.sequence.max(sequence);
+            sequence
+        } else {
+            0
+        };
         match value {
-            Some(value) => {
-                if self.is_live(start) {
-                    self.set(key, start, value, timestamp);
-                }
+            Some(value) if is_live => {
+                self.set(key, (start, sequence), value, timestamp);
             }
-            None => self.remove(key, start),
+            Some(_) => {}
+            None => self.remove(key, (start, sequence)),
         }
         Ok(())
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let changes = self.changes.take();
-        let record = |((start, key), changed_at): ((i64, Bytes), i64)| {
-            let stored = self.windows.get(&start).and_then(|keys| keys.get(&key));
+        let (changes, mut records) = self.changes.take();
+        let record = |((start, key, sequence), changed_at): ((i64, Bytes, i32), i64)| {
+            let windows = self.keys.get(&key);
+            let stored = windows.and_then(|windows| windows.get(&(start, sequence)));
             ChangelogRecord {
-                key: window_key(&key, start),
+                key: WindowKey::encode(&key, start, sequence),
                 value: stored.map(|stored| stored.value.clone()),
                 timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
             }
         };
-        changes.into_iter().map(record).collect()
+        records.extend(changes.into_iter().map(record));
+        records
     }
 
     /// Moves retention on, and says whether a window with this start is still kept.
     fn is_live(&mut self, start: i64) -> bool {
         if start > self.observed_stream_time {
             self.observed_stream_time = start;
-            let first_live = self.first_live();
-            if self
-                .windows
-                .first_key_value()
-                .is_some_and(|(first, _)| *first < first_live)
-            {
-                self.windows = self.windows.split_off(&first_live);
-            }
+            self.expire();
         }
         start >= self.first_live()
+    }
+
+    fn expire(&mut self) {
+        let first_live = self.first_live();
+        while let Some(first) = self.starts.first_entry() {
+            let start = *first.key();
+            if start >= first_live {
+                break;
+            }
+            for key in first.remove() {
+                let Some(windows) = self.keys.get_mut(&key) else {
+                    continue;
+                };
+                let kept = windows.split_off(&(start.saturating_add(1), i32::MIN));
+                self.len -= windows.len() as u64;
+                *windows = kept;
+                if windows.is_empty() {
+                    self.keys.remove(&key);
+                }
+            }
+        }
     }
 
     const fn first_live(&self) -> i64 {
@@ -88,34 +129,54 @@ impl MemoryWindowStore {
             .saturating_add(1)
     }
 
-    fn set(&mut self, key: &[u8], start: i64, value: &[u8], timestamp: i64) -> Bytes {
+    /// Returns the stored key, which is shared with the list of changes.
+    fn set(&mut self, key: &[u8], place: (i64, i32), value: &[u8], timestamp: i64) -> Bytes {
         let stored = StoredValue {
             value: Bytes::copy_from_slice(value),
             timestamp,
         };
-        let keys = self.windows.entry(start).or_default();
-        let key = match keys.get_key_value(key) {
+        let key = match self.keys.get_key_value(key) {
             Some((key, _)) => key.clone(),
             None => Bytes::copy_from_slice(key),
         };
-        keys.insert(key.clone(), stored);
+        let windows = self.keys.entry_ref(&key).or_default();
+        if windows.insert(place, stored).is_none() {
+            self.len += 1;
+            self.starts.entry(place.0).or_default().insert(key.clone());
+        }
         key
     }
 
-    fn remove(&mut self, key: &[u8], start: i64) {
-        if let Some(keys) = self.windows.get_mut(&start) {
+    fn remove(&mut self, key: &[u8], place: (i64, i32)) {
+        let Some(windows) = self.keys.get_mut(key) else {
+            return;
+        };
+        if windows.remove(&place).is_none() {
+            return;
+        }
+        self.len -= 1;
+        let (start, _) = place;
+        let is_last_of_start = windows.range(all_at(start, start)).next().is_none();
+        let is_last_of_key = windows.is_empty();
+        if is_last_of_start && let Some(keys) = self.starts.get_mut(&start) {
             keys.remove(key);
             if keys.is_empty() {
-                self.windows.remove(&start);
+                self.starts.remove(&start);
             }
+        }
+        if is_last_of_key {
+            self.keys.remove(key);
         }
     }
 }
 
 impl WindowStore for MemoryWindowStore {
     fn get(&self, key: &[u8], start: i64) -> Result<Option<StoredValue>, StreamsError> {
-        let keys = self.windows.get(&start);
-        Ok(keys.and_then(|keys| keys.get(key)).cloned())
+        let windows = self.keys.get(key);
+        let mut found = windows
+            .into_iter()
+            .flat_map(|w| w.range(all_at(start, start)));
+        Ok(found.next().map(|(_, stored)| stored.clone()))
     }
 
     fn put(
@@ -125,77 +186,93 @@ impl WindowStore for MemoryWindowStore {
         value: &[u8],
         timestamp: i64,
     ) -> Result<bool, StreamsError> {
+        if self.keeps_duplicates {
+            self.sequence = next_sequence(self.sequence);
+        }
+        let sequence = self.sequence;
         if !self.is_live(start) {
+            self.changes.record_expired(|| ChangelogRecord {
+                key: WindowKey::encode(key, start, sequence),
+                value: Some(Bytes::copy_from_slice(value)),
+                timestamp,
+            });
             return Ok(false);
         }
-        let key = self.set(key, start, value, timestamp);
-        self.changes.record((start, key), timestamp);
+        let key = self.set(key, (start, sequence), value, timestamp);
+        self.changes.record((start, key, sequence), timestamp);
         Ok(true)
     }
 
     fn delete(&mut self, key: &[u8], start: i64, timestamp: i64) -> Result<(), StreamsError> {
-        self.remove(key, start);
+        self.is_live(start);
+        if self.keeps_duplicates {
+            // Kafka Streams ignores it too: nobody could say which of the values is meant.
+            return Ok(());
+        }
+        self.remove(key, (start, 0));
         let key = Bytes::copy_from_slice(key);
-        self.changes.record((start, key), timestamp);
+        self.changes.record((start, key, 0), timestamp);
         Ok(())
     }
 
     fn fetch(&self, key: &[u8], from: i64, to: i64) -> Result<WindowIter<'_>, StreamsError> {
-        let mut found = Vec::new();
-        if from <= to {
-            for (start, keys) in self.windows.range(from..=to) {
-                if let Some((key, stored)) = keys.get_key_value(key) {
-                    found.push(Ok((key.clone(), *start, stored.clone())));
-                }
-            }
-        }
-        Ok(Box::new(found.into_iter()))
+        let Some((key, windows)) = self.keys.get_key_value(key).filter(|_| from <= to) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let found = windows.range(all_at(from, to));
+        Ok(Box::new(found.map(move |((start, _), stored)| {
+            Ok((key.clone(), *start, stored.clone()))
+        })))
     }
 
     fn fetch_all(&self, from: i64, to: i64) -> Result<WindowIter<'_>, StreamsError> {
         if from > to {
             return Ok(Box::new(std::iter::empty()));
         }
-        let windows = self.windows.range(from..=to);
-        Ok(Box::new(windows.flat_map(|(start, keys)| {
-            let mut entries: Vec<_> = keys.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            let entry =
-                |(key, stored): (&Bytes, &StoredValue)| Ok((key.clone(), *start, stored.clone()));
-            entries.into_iter().map(entry).collect::<Vec<_>>()
+        let starts = self.starts.range(from..=to);
+        Ok(Box::new(starts.flat_map(|(start, keys)| {
+            let mut keys: Vec<_> = keys.iter().collect();
+            keys.sort_unstable();
+            let windows = |key| self.keys.get(key).map(|windows| (key, windows));
+            let values = keys.into_iter().filter_map(windows);
+            values.flat_map(|(key, windows)| {
+                let found = windows.range(all_at(*start, *start));
+                found.map(|((start, _), stored)| Ok((key.clone(), *start, stored.clone())))
+            })
         })))
     }
 
     fn approximate_len(&self) -> u64 {
-        self.windows.values().map(|keys| keys.len() as u64).sum()
+        self.len
     }
 }
 
-/// `key | start | sequence number`.
-fn window_key(key: &[u8], start: i64) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(key.len() + WINDOW_SUFFIX);
-    bytes.put_slice(key);
-    bytes.put_i64(start);
-    bytes.put_i32(0);
-    bytes.freeze()
+/// All sequence numbers of all starts within `from..=to`.
+const fn all_at(from: i64, to: i64) -> RangeInclusive<(i64, i32)> {
+    (from, i32::MIN)..=(to, i32::MAX)
 }
-
-fn split_window_key(bytes: &[u8]) -> Option<(&[u8], i64)> {
-    let (key, suffix) = bytes.split_at_checked(bytes.len().checked_sub(WINDOW_SUFFIX)?)?;
-    let start = suffix.first_chunk::<8>()?;
-    Some((key, i64::from_be_bytes(*start)))
-}
-
-/// Start (8 bytes) and sequence number (4 bytes).
-const WINDOW_SUFFIX: usize = 12;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn store(retention_ms: i64) -> MemoryWindowStore {
+        MemoryWindowStore::new(retention_ms, false, true)
+    }
+
+    fn found(iter: WindowIter<'_>) -> Vec<(Bytes, i64, Bytes)> {
+        iter.map(|entry| entry.expect("an entry"))
+            .map(|(key, start, stored)| (key, start, stored.value))
+            .collect()
+    }
+
+    fn entry(key: &'static str, start: i64, value: &'static str) -> (Bytes, i64, Bytes) {
+        (Bytes::from(key), start, Bytes::from(value))
+    }
+
     #[test]
     fn changelog_keys_are_key_start_and_sequence_number() {
-        let mut store = MemoryWindowStore::new(1_000, true);
+        let mut store = store(1_000);
         assert!(store.put(b"k", 60, b"v", 61).expect("put"));
         let changes = store.take_changes();
         assert_eq!(changes.len(), 1);
@@ -203,7 +280,7 @@ mod tests {
             changes[0].key.as_ref(),
             b"k\0\0\0\0\0\0\0\x3c\0\0\0\0".as_slice()
         );
-        let mut restored = MemoryWindowStore::new(1_000, true);
+        let mut restored = self::store(1_000);
         restored
             .restore(&changes[0].key, changes[0].value.as_deref(), 61)
             .expect("restore");
@@ -212,7 +289,7 @@ mod tests {
 
     #[test]
     fn windows_beyond_retention_are_dropped_and_not_taken_back() {
-        let mut store = MemoryWindowStore::new(100, false);
+        let mut store = store(100);
         assert!(store.put(b"k", 0, b"v", 0).expect("put"));
         assert!(store.put(b"k", 99, b"v", 99).expect("put"));
         assert!(store.get(b"k", 0).expect("get").is_some());
@@ -223,8 +300,63 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_too_late_for_the_store_is_in_the_changelog_all_the_same() {
+        let mut store = store(100);
+        store.put(b"k", 1_000, b"new", 1_000).expect("put");
+        store.take_changes();
+        assert!(!store.put(b"k", 900, b"late", 901).expect("put"));
+        let changes = store.take_changes();
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].value.as_deref(), Some(b"late".as_slice()));
+        assert_eq!(changes[0].timestamp, 901);
+    }
+
+    #[test]
+    fn a_store_with_duplicates_keeps_every_value_in_the_order_it_came() {
+        let mut store = MemoryWindowStore::new(100, true, true);
+        for (start, value) in [(10, "1"), (10, "2"), (12, "3"), (11, "4")] {
+            store
+                .put(b"k", start, value.as_bytes(), start)
+                .expect("put");
+        }
+        let expected = [
+            entry("k", 10, "1"),
+            entry("k", 10, "2"),
+            entry("k", 11, "4"),
+            entry("k", 12, "3"),
+        ];
+        assert_eq!(found(store.fetch(b"k", 10, 12).expect("fetch")), expected);
+        let changes = store.take_changes();
+        assert_eq!(changes.len(), 4);
+        let mut restored = MemoryWindowStore::new(100, true, true);
+        for change in changes {
+            restored
+                .restore(&change.key, change.value.as_deref(), change.timestamp)
+                .expect("restore");
+        }
+        restored.put(b"k", 10, b"5", 10).expect("put");
+        assert_eq!(restored.approximate_len(), 5);
+    }
+
+    #[test]
+    fn all_keys_are_found_by_start_and_then_key() {
+        let mut store = store(100);
+        for (key, start) in [("b", 2), ("a", 3), ("a", 2), ("c", 1), ("a", 9)] {
+            store.put(key.as_bytes(), start, b"v", 0).expect("put");
+        }
+        let expected = [entry("a", 2, "v"), entry("b", 2, "v"), entry("a", 3, "v")];
+        assert_eq!(found(store.fetch_all(2, 8).expect("fetch")), expected);
+        assert_eq!(found(store.fetch_all(8, 2).expect("fetch")), []);
+        store.delete(b"a", 2, 0).expect("delete");
+        assert_eq!(
+            found(store.fetch_all(2, 2).expect("fetch")),
+            [entry("b", 2, "v")]
+        );
+    }
+
+    #[test]
     fn a_short_changelog_key_is_an_error() {
-        let mut store = MemoryWindowStore::new(100, false);
+        let mut store = store(100);
         assert!(store.restore(b"short", Some(b"v"), 0).is_err());
     }
 }

@@ -2,8 +2,10 @@
 
 use super::changes::ChangelogRecord;
 use super::memory_key_value::MemoryKeyValueStore;
+use super::memory_session::MemorySessionStore;
+use super::memory_versioned::MemoryVersionedStore;
 use super::memory_window::MemoryWindowStore;
-use super::{KeyValueStore, StoreKind, StoreSpec, WindowStore};
+use super::{KeyValueStore, SessionStore, StoreKind, StoreSpec, VersionedStore, WindowStore};
 use crate::runtime::error::StreamsError;
 
 /// One store of one task.
@@ -19,6 +21,8 @@ pub(crate) struct StoreSlot {
 enum Engine {
     KeyValue(MemoryKeyValueStore),
     Window(MemoryWindowStore),
+    Session(MemorySessionStore),
+    Versioned(MemoryVersionedStore),
 }
 
 impl StoreSlot {
@@ -27,7 +31,16 @@ impl StoreSlot {
         let engine = match spec.kind {
             StoreKind::KeyValue => Engine::KeyValue(MemoryKeyValueStore::new(logged)),
             StoreKind::Window { retention_ms } => {
-                Engine::Window(MemoryWindowStore::new(retention_ms, logged))
+                Engine::Window(MemoryWindowStore::new(retention_ms, false, logged))
+            }
+            StoreKind::JoinWindow { retention_ms } => {
+                Engine::Window(MemoryWindowStore::new(retention_ms, true, logged))
+            }
+            StoreKind::Session { retention_ms } => {
+                Engine::Session(MemorySessionStore::new(retention_ms, logged))
+            }
+            StoreKind::Versioned { history_ms } => {
+                Engine::Versioned(MemoryVersionedStore::new(history_ms, logged))
             }
         };
         Self {
@@ -59,14 +72,28 @@ impl StoreSlot {
     pub(crate) fn key_value(&mut self) -> Result<&mut dyn KeyValueStore, StreamsError> {
         match &mut self.engine {
             Engine::KeyValue(store) => Ok(store),
-            Engine::Window(_) => Err(wrong_kind(&self.spec, "key-value")),
+            _ => Err(wrong_kind(&self.spec, "key-value")),
         }
     }
 
     pub(crate) fn window(&mut self) -> Result<&mut dyn WindowStore, StreamsError> {
         match &mut self.engine {
             Engine::Window(store) => Ok(store),
-            Engine::KeyValue(_) => Err(wrong_kind(&self.spec, "window")),
+            _ => Err(wrong_kind(&self.spec, "window")),
+        }
+    }
+
+    pub(crate) fn session(&mut self) -> Result<&mut dyn SessionStore, StreamsError> {
+        match &mut self.engine {
+            Engine::Session(store) => Ok(store),
+            _ => Err(wrong_kind(&self.spec, "session")),
+        }
+    }
+
+    pub(crate) fn versioned(&mut self) -> Result<&mut dyn VersionedStore, StreamsError> {
+        match &mut self.engine {
+            Engine::Versioned(store) => Ok(store),
+            _ => Err(wrong_kind(&self.spec, "versioned")),
         }
     }
 
@@ -74,6 +101,8 @@ impl StoreSlot {
         match &self.engine {
             Engine::KeyValue(store) => store.approximate_len(),
             Engine::Window(store) => store.approximate_len(),
+            Engine::Session(store) => store.approximate_len(),
+            Engine::Versioned(store) => store.approximate_len(),
         }
     }
 
@@ -91,6 +120,11 @@ impl StoreSlot {
                 Ok(())
             }
             (Some(key), Engine::Window(store)) => store.restore(key, value, timestamp),
+            (Some(key), Engine::Session(store)) => store.restore(key, value, timestamp),
+            (Some(key), Engine::Versioned(store)) => {
+                store.restore(key, value, timestamp);
+                Ok(())
+            }
         };
         restored.map_err(|reason| StreamsError::Store {
             store: self.spec.name.clone(),
@@ -103,6 +137,8 @@ impl StoreSlot {
         match &mut self.engine {
             Engine::KeyValue(store) => store.take_changes(),
             Engine::Window(store) => store.take_changes(),
+            Engine::Session(store) => store.take_changes(),
+            Engine::Versioned(store) => store.take_changes(),
         }
     }
 }
@@ -111,8 +147,8 @@ fn wrong_kind(spec: &StoreSpec, wanted: &str) -> StreamsError {
     StreamsError::Store {
         store: spec.name.clone(),
         reason: format!(
-            "was asked for as a {wanted} store, but it is {:?}",
-            spec.kind
+            "was asked for as a {wanted} store, but it is a {}",
+            spec.kind.name()
         ),
     }
 }

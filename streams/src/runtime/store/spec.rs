@@ -23,30 +23,68 @@ pub enum StoreKind {
         /// How long, in event time, a window stays after its start.
         retention_ms: i64,
     },
+    /// Values by key and time, several with one key and time: a side of a stream-stream join.
+    JoinWindow {
+        /// How long, in event time, a value stays after its time.
+        retention_ms: i64,
+    },
+    /// Values by key and session.
+    Session {
+        /// How long, in event time, a session stays after its end.
+        retention_ms: i64,
+    },
+    /// Values by key, with those that were valid before (KIP-889).
+    Versioned {
+        /// How far back, in event time, versions are known.
+        history_ms: i64,
+    },
 }
 
 impl StoreSpec {
+    /// A store with the changelog that Kafka Streams would give it.
+    #[must_use]
+    pub fn new(application_id: &str, name: &str, kind: StoreKind) -> Self {
+        let changelog = match kind {
+            StoreKind::KeyValue => InternalTopic::changelog(application_id, name),
+            StoreKind::Window { retention_ms } | StoreKind::Session { retention_ms } => {
+                InternalTopic::window_changelog(application_id, name, retention_ms)
+            }
+            StoreKind::JoinWindow { retention_ms } => {
+                InternalTopic::join_changelog(application_id, name, retention_ms)
+            }
+            StoreKind::Versioned { history_ms } => {
+                InternalTopic::versioned_changelog(application_id, name, history_ms)
+            }
+        };
+        Self {
+            name: name.to_owned(),
+            kind,
+            changelog: Some(changelog),
+        }
+    }
+
     /// A key-value store with a changelog.
     #[must_use]
     pub fn key_value(application_id: &str, name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind: StoreKind::KeyValue,
-            changelog: Some(InternalTopic::changelog(application_id, name)),
-        }
+        Self::new(application_id, name, StoreKind::KeyValue)
     }
 
     /// A window store with a changelog. Windows stay at least size and grace.
     #[must_use]
     pub fn window(application_id: &str, name: &str, retention_ms: i64) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind: StoreKind::Window { retention_ms },
-            changelog: Some(InternalTopic::window_changelog(
-                application_id,
-                name,
-                retention_ms,
-            )),
+        Self::new(application_id, name, StoreKind::Window { retention_ms })
+    }
+}
+
+impl StoreKind {
+    /// What it is called in messages.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::KeyValue => "key-value store",
+            Self::Window { .. } => "window store",
+            Self::JoinWindow { .. } => "window store of a join",
+            Self::Session { .. } => "session store",
+            Self::Versioned { .. } => "versioned store",
         }
     }
 }

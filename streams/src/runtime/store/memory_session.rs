@@ -1,0 +1,310 @@
+//! The in-memory session store. Its changelog keys are `key | end | start`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+
+use super::changes::{ChangelogRecord, Changes};
+use super::window_key::SessionKey;
+use super::{SessionIter, SessionStore, SessionWindow, StoredValue};
+use crate::runtime::error::StreamsError;
+
+/// The sessions of each key by end and start; sessions that end at one time expire together.
+#[derive(Debug)]
+pub(super) struct MemorySessionStore {
+    retention_ms: i64,
+    /// Largest session end seen; retention counts back from here.
+    observed_stream_time: i64,
+    keys: HashMap<Bytes, Sessions>,
+    /// Which keys have a session with this end.
+    ends: BTreeMap<i64, HashSet<Bytes>>,
+    len: u64,
+    changes: Changes<(i64, i64, Bytes)>,
+}
+
+/// Values of one key by session end and start.
+type Sessions = BTreeMap<(i64, i64), StoredValue>;
+
+impl MemorySessionStore {
+    pub(super) fn new(retention_ms: i64, logged: bool) -> Self {
+        Self {
+            retention_ms,
+            observed_stream_time: -1,
+            keys: HashMap::new(),
+            ends: BTreeMap::new(),
+            len: 0,
+            changes: Changes::new(logged),
+        }
+    }
+
+    /// Takes back a changelog record. A key that is too short for a session key is refused.
+    pub(super) fn restore(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) -> Result<(), String> {
+        let SessionKey { key, start, end } = SessionKey::parse(key)?;
+        let is_live = self.is_live(end);
+        match value {
+            Some(value) if is_live => {
+                self.set(key, (end, start), value, timestamp);
+            }
+            Some(_) => {}
+            None => self.take(key, (end, start)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
+        let (changes, mut records) = self.changes.take();
+        let record = |((end, start, key), changed_at): ((i64, i64, Bytes), i64)| {
+            let sessions = self.keys.get(&key);
+            let stored = sessions.and_then(|sessions| sessions.get(&(end, start)));
+            ChangelogRecord {
+                key: SessionKey::encode(&key, start, end),
+                value: stored.map(|stored| stored.value.clone()),
+                timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
+            }
+        };
+        records.extend(changes.into_iter().map(record));
+        records
+    }
+
+    /// Moves retention on, and says whether a session with this end is still kept.
+    fn is_live(&mut self, end: i64) -> bool {
+        if end > self.observed_stream_time {
+            self.observed_stream_time = end;
+            self.expire();
+        }
+        end >= self.first_live()
+    }
+
+    fn expire(&mut self) {
+        let first_live = self.first_live();
+        while let Some(first) = self.ends.first_entry() {
+            let end = *first.key();
+            if end >= first_live {
+                break;
+            }
+            for key in first.remove() {
+                let Some(sessions) = self.keys.get_mut(&key) else {
+                    continue;
+                };
+                let kept = sessions.split_off(&(end.saturating_add(1), i64::MIN));
+                self.len -= sessions.len() as u64;
+                *sessions = kept;
+                if sessions.is_empty() {
+                    self.keys.remove(&key);
+                }
+            }
+        }
+    }
+
+    const fn first_live(&self) -> i64 {
+        self.observed_stream_time
+            .saturating_sub(self.retention_ms)
+            .saturating_add(1)
+    }
+
+    /// Returns the stored key, which is shared with the list of changes.
+    fn set(&mut self, key: &[u8], place: (i64, i64), value: &[u8], timestamp: i64) -> Bytes {
+        let stored = StoredValue {
+            value: Bytes::copy_from_slice(value),
+            timestamp,
+        };
+        let key = match self.keys.get_key_value(key) {
+            Some((key, _)) => key.clone(),
+            None => Bytes::copy_from_slice(key),
+        };
+        let sessions = self.keys.entry_ref(&key).or_default();
+        if sessions.insert(place, stored).is_none() {
+            self.len += 1;
+            self.ends.entry(place.0).or_default().insert(key.clone());
+        }
+        key
+    }
+
+    fn take(&mut self, key: &[u8], place: (i64, i64)) {
+        let Some(sessions) = self.keys.get_mut(key) else {
+            return;
+        };
+        if sessions.remove(&place).is_none() {
+            return;
+        }
+        self.len -= 1;
+        let (end, _) = place;
+        let mut same_end = sessions.range((end, i64::MIN)..=(end, i64::MAX));
+        let is_last_of_end = same_end.next().is_none();
+        let is_last_of_key = sessions.is_empty();
+        if is_last_of_end && let Some(keys) = self.ends.get_mut(&end) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.ends.remove(&end);
+            }
+        }
+        if is_last_of_key {
+            self.keys.remove(key);
+        }
+    }
+}
+
+impl SessionStore for MemorySessionStore {
+    fn get(&self, key: &[u8], session: SessionWindow) -> Result<Option<StoredValue>, StreamsError> {
+        let sessions = self.keys.get(key);
+        let stored = sessions.and_then(|sessions| sessions.get(&(session.end, session.start)));
+        Ok(stored.cloned())
+    }
+
+    fn put(
+        &mut self,
+        key: &[u8],
+        session: SessionWindow,
+        value: &[u8],
+        timestamp: i64,
+    ) -> Result<bool, StreamsError> {
+        let SessionWindow { start, end } = session;
+        if !self.is_live(end) {
+            self.changes.record_expired(|| ChangelogRecord {
+                key: SessionKey::encode(key, start, end),
+                value: Some(Bytes::copy_from_slice(value)),
+                timestamp,
+            });
+            return Ok(false);
+        }
+        let key = self.set(key, (end, start), value, timestamp);
+        self.changes.record((end, start, key), timestamp);
+        Ok(true)
+    }
+
+    fn remove(
+        &mut self,
+        key: &[u8],
+        session: SessionWindow,
+        timestamp: i64,
+    ) -> Result<(), StreamsError> {
+        let SessionWindow { start, end } = session;
+        self.is_live(end);
+        self.take(key, (end, start));
+        let key = Bytes::copy_from_slice(key);
+        self.changes.record((end, start, key), timestamp);
+        Ok(())
+    }
+
+    fn find(
+        &self,
+        key: &[u8],
+        earliest_end: i64,
+        latest_start: i64,
+    ) -> Result<SessionIter<'_>, StreamsError> {
+        let Some((key, sessions)) = self.keys.get_key_value(key) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let found = sessions.range((earliest_end, i64::MIN)..);
+        let found = found.filter(move |((_, start), _)| *start <= latest_start);
+        Ok(Box::new(found.map(move |((end, start), stored)| {
+            let session = SessionWindow {
+                start: *start,
+                end: *end,
+            };
+            Ok((key.clone(), session, stored.clone()))
+        })))
+    }
+
+    fn find_ended(
+        &self,
+        earliest_end: i64,
+        latest_end: i64,
+    ) -> Result<SessionIter<'_>, StreamsError> {
+        if earliest_end > latest_end {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let ends = self.ends.range(earliest_end..=latest_end);
+        Ok(Box::new(ends.flat_map(|(end, keys)| {
+            let sessions = |key| self.keys.get(key).map(|sessions| (key, sessions));
+            let found = keys.iter().filter_map(sessions);
+            let mut found: Vec<_> = found
+                .flat_map(|(key, sessions)| {
+                    let same_end = sessions.range((*end, i64::MIN)..=(*end, i64::MAX));
+                    same_end.map(move |((_, start), stored)| (*start, key, stored))
+                })
+                .collect();
+            found.sort_unstable_by_key(|(start, key, _)| (*start, *key));
+            found.into_iter().map(|(start, key, stored)| {
+                let session = SessionWindow { start, end: *end };
+                Ok((key.clone(), session, stored.clone()))
+            })
+        })))
+    }
+
+    fn approximate_len(&self) -> u64 {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(start: i64, end: i64) -> SessionWindow {
+        SessionWindow { start, end }
+    }
+
+    fn found(iter: SessionIter<'_>) -> Vec<(Bytes, i64, i64)> {
+        iter.map(|entry| entry.expect("an entry"))
+            .map(|(key, session, _)| (key, session.start, session.end))
+            .collect()
+    }
+
+    fn filled() -> MemorySessionStore {
+        let mut store = MemorySessionStore::new(1_000, true);
+        for (key, start, end) in [("a", 10, 20), ("a", 0, 5), ("b", 12, 20), ("a", 30, 40)] {
+            assert!(
+                store
+                    .put(key.as_bytes(), window(start, end), b"v", end)
+                    .expect("put")
+            );
+        }
+        store
+    }
+
+    #[test]
+    fn sessions_are_found_that_end_late_enough_and_start_early_enough() {
+        let store = filled();
+        let a = Bytes::from("a");
+        let hits = found(store.find(b"a", 5, 10).expect("find"));
+        assert_eq!(hits, [(a.clone(), 0, 5), (a.clone(), 10, 20)]);
+        let hits = found(store.find(b"a", 6, 29).expect("find"));
+        assert_eq!(hits, [(a, 10, 20)]);
+    }
+
+    #[test]
+    fn sessions_of_all_keys_are_found_by_end_start_and_key() {
+        let store = filled();
+        let hits = found(store.find_ended(5, 20).expect("find"));
+        let expected = [("a", 0, 5), ("a", 10, 20), ("b", 12, 20)];
+        assert_eq!(hits, expected.map(|(key, s, e)| (Bytes::from(key), s, e)));
+    }
+
+    #[test]
+    fn a_removed_session_is_a_tombstone_in_the_changelog() {
+        let mut store = filled();
+        store.take_changes();
+        store.remove(b"a", window(0, 5), 41).expect("remove");
+        let changes = store.take_changes();
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].key, SessionKey::encode(b"a", 0, 5));
+        assert_eq!((changes[0].value.clone(), changes[0].timestamp), (None, 41));
+        assert_eq!(store.approximate_len(), 3);
+    }
+
+    #[test]
+    fn sessions_expire_by_their_end() {
+        let mut store = filled();
+        store.put(b"c", window(1_000, 1_020), b"v", 0).expect("put");
+        assert_eq!(found(store.find_ended(0, 39).expect("find")), []);
+        assert!(!store.put(b"a", window(0, 20), b"v", 0).expect("put"));
+        assert_eq!(store.approximate_len(), 2);
+    }
+}
