@@ -1,5 +1,7 @@
 //! The sending task of a producer: takes batches that are ready, sends them to the leaders, reads the answers.
 
+mod background;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
 use std::pin::Pin;
@@ -9,13 +11,12 @@ use std::time::Duration;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use moldau_protocol::messages::ResponseKind;
-use moldau_protocol::messages::init_producer_id::InitProducerIdRequest;
 use moldau_protocol::messages::produce::ProduceResponse;
-use moldau_protocol::{ApiKey, ErrorCode, KString, Uuid};
+use moldau_protocol::{ApiKey, KString, Uuid};
 use tokio::time::Instant;
 
 use crate::backoff::wait_ms;
-use crate::client::{Client, Target};
+use crate::client::Client;
 use crate::error::ClientError;
 use crate::metadata::ClusterMetadata;
 use crate::producer::accumulator::{Accumulator, CLOSED, Readiness};
@@ -24,7 +25,7 @@ use crate::producer::config::{Acks, ProducerConfig};
 use crate::producer::delivery::Stored;
 use crate::producer::partition::{REMEMBERED_BATCHES, SendingPartition, Verdict};
 use crate::producer::request::{self, RequestBuilder};
-use crate::producer::transaction::{CONCURRENT_WAIT, TransactionRequests, TransactionState};
+use crate::producer::transaction::{TransactionRequests, TransactionState};
 use crate::transport::{Connection, Purpose};
 
 /// The state of the sending task.
@@ -522,104 +523,6 @@ impl Sender {
         self.accumulator.complete(batch, Err(error));
     }
 
-    /// Asks the coordinator to add partitions to the transaction, one request at a time. Gives when to look again.
-    fn add_to_transaction(&mut self, queues: Vec<usize>, now: Instant) -> Instant {
-        let later = now + LONGEST_SLEEP;
-        let Some(transaction) = &mut self.transaction else {
-            return later;
-        };
-        if transaction.is_adding {
-            return later;
-        }
-        if let Some(time) = transaction.add_not_before.filter(|time| *time > now) {
-            return time;
-        }
-        let names: Vec<_> = queues
-            .iter()
-            .filter_map(|id| self.partitions.get(id))
-            .map(|partition| partition.queue.topic_partition.clone())
-            .collect();
-        transaction.is_adding = true;
-        transaction.state.start_adding();
-        let producer = transaction.state.identity().producer;
-        let requests = transaction.requests.clone();
-        self.events.push(Box::pin(async move {
-            let result = requests.add_partitions(producer, &names).await;
-            Event::Added(queues, result)
-        }));
-        later
-    }
-
-    fn added(&mut self, queues: &[usize], result: Result<(), ClientError>) {
-        let Some(transaction) = &mut self.transaction else {
-            return;
-        };
-        transaction.is_adding = false;
-        transaction.add_not_before = result.as_ref().err().map(|error| {
-            let wait = match error.code() {
-                Some(ErrorCode::ConcurrentTransactions) => CONCURRENT_WAIT,
-                _ => Duration::from_millis(self.config.retry_backoff_ms),
-            };
-            Instant::now() + wait
-        });
-        if let Err(error) = &result {
-            for id in queues {
-                if let Some(partition) = self.partitions.get_mut(id) {
-                    partition.last_error = Some(error.clone());
-                }
-            }
-        }
-        transaction.state.added(queues, result);
-    }
-
-    fn refresh(&mut self, now: Instant) {
-        if self.is_refreshing || self.refresh_not_before.is_some_and(|time| now < time) {
-            return;
-        }
-        self.is_refreshing = true;
-        self.refresh_not_before = Some(now + Duration::from_millis(self.config.retry_backoff_ms));
-        let client = self.client.clone();
-        self.events.push(Box::pin(async move {
-            let seen = client.metadata().snapshot().version;
-            client.refresh_metadata(seen).await;
-            Event::Refreshed
-        }));
-    }
-
-    fn ask_producer_id(&mut self, now: Instant) -> Ready {
-        if self.is_asking_producer_id {
-            return Ready::AfterAnswer;
-        }
-        if let Some(not_before) = self.producer_id_not_before.filter(|time| *time > now) {
-            return Ready::At(not_before);
-        }
-        self.is_asking_producer_id = true;
-        let client = self.client.clone();
-        self.events.push(Box::pin(async move {
-            Event::ProducerId(new_producer_id(&client).await)
-        }));
-        Ready::AfterAnswer
-    }
-
-    fn take_producer_id(&mut self, result: Result<ProducerId, ClientError>) {
-        self.is_asking_producer_id = false;
-        match result {
-            Ok(producer) => self.producer_id = Some(producer),
-            Err(error) if error.is_retriable() => {
-                tracing::debug!(%error, "no producer id yet, asking again");
-                let wait = Duration::from_millis(self.config.retry_backoff_ms);
-                self.producer_id_not_before = Some(Instant::now() + wait);
-            }
-            Err(error) => {
-                for partition in self.partitions.values_mut() {
-                    for batch in partition.take_all() {
-                        self.accumulator.complete(batch, Err(error.clone()));
-                    }
-                }
-            }
-        }
-    }
-
     fn is_idempotent(&self) -> bool {
         self.config.enable_idempotence && self.config.acks == Acks::All
     }
@@ -646,20 +549,6 @@ enum Ready {
     AfterAdding,
     /// It has nothing to send.
     Never,
-}
-
-async fn new_producer_id(client: &Client) -> Result<ProducerId, ClientError> {
-    let request = InitProducerIdRequest {
-        transactional_id: None,
-        transaction_timeout_ms: i32::MAX,
-        ..InitProducerIdRequest::default()
-    };
-    let response = client.request(Target::Any, request).await?;
-    ClientError::check(response.error_code, || "producer id".to_owned())?;
-    Ok(ProducerId {
-        id: response.producer_id,
-        epoch: response.producer_epoch,
-    })
 }
 
 fn produce_response(
