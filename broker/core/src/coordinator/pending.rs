@@ -134,7 +134,11 @@ impl Coordinator {
             error,
             &mut actions,
         );
-        if let Some((group_id, then)) = pending.group {
+        if let Some((group_id, mut then)) = pending.group {
+            let later = self.pending.values_mut();
+            let later = later.filter_map(|pending| pending.group.as_mut());
+            let mut later = later.filter(|(later_id, _)| *later_id == group_id);
+            later.any(|(_, later)| later.inherit(&mut then));
             self.persisted(&group_id, then, Err(error), now_ms, &mut actions);
         }
         actions

@@ -36,14 +36,13 @@ pub(crate) enum Then {
         token: Token,
         response: Box<JoinGroupResponse>,
         replaced: Replaced,
-        member_id: KString,
         generation_id: i32,
     },
 }
 
-/// The static member whose place was taken.
-#[derive(Debug)]
-pub(crate) struct Replaced(pub(super) Box<Member>);
+/// Static members whose places were taken, each with the id of the one who took it; oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Replaced(pub(super) Vec<(KString, Member)>);
 
 impl Group {
     /// The state as the log keeps it, with new assignments or those that members have.
@@ -165,13 +164,14 @@ impl Group {
                 token,
                 response,
                 replaced,
-                member_id,
                 generation_id,
             } => match result {
                 Ok(()) => out.respond(token, *response),
                 Err(code) => {
                     if self.state == GroupState::Stable && generation_id == self.generation_id {
-                        self.restore_static_member(*replaced.0, &member_id, now_ms);
+                        for (member_id, before) in replaced.0.into_iter().rev() {
+                            self.restore_static_member(before, &member_id, now_ms);
+                        }
                     }
                     out.respond(token, join_error(&KString::EMPTY, code));
                 }
@@ -193,6 +193,33 @@ impl Group {
 }
 
 impl Then {
+    /// The append before this one failed. A state on its way tells of the places that were taken
+    /// until then, so if it is committed they are taken, and if it fails too they all go back.
+    ///
+    /// False if this state tells of another generation, or nobody's place.
+    pub(crate) fn inherit(&mut self, failed: &mut Self) -> bool {
+        let (
+            Self::ReplaceStaticMember {
+                replaced: own,
+                generation_id,
+                ..
+            },
+            Self::ReplaceStaticMember {
+                replaced: earlier,
+                generation_id: earlier_generation_id,
+                ..
+            },
+        ) = (self, failed)
+        else {
+            return false;
+        };
+        if generation_id != earlier_generation_id {
+            return false;
+        }
+        own.0.splice(0..0, std::mem::take(&mut earlier.0));
+        true
+    }
+
     /// Answers whoever waits, when the group itself is gone.
     pub(crate) fn fail(self, code: ErrorCode, out: &mut Outbox) {
         if let Self::ReplaceStaticMember { token, .. } = self {

@@ -51,8 +51,7 @@ impl Group {
         let then = Then::ReplaceStaticMember {
             token: join.caller.token,
             response: Box::new(response),
-            replaced: Replaced(Box::new(replaced)),
-            member_id,
+            replaced: Replaced(vec![(member_id, replaced)]),
             generation_id: self.generation_id,
         };
         out.persists.push(Persist {

@@ -3,6 +3,7 @@
 use moldau_protocol::messages::heartbeat::HeartbeatRequest;
 use moldau_protocol::{ErrorCode, KString};
 
+use crate::coordinator::Coordinator;
 use crate::coordinator::fixture::{GROUP, JoinAs, SESSION_MS, World};
 
 /// A stable group of static members "a" and "b"; "a" leads.
@@ -200,4 +201,40 @@ fn an_unknown_instance_with_a_member_id_is_refused() {
         ..JoinAs::instance("z")
     });
     assert_eq!(world.join_code(refused), ErrorCode::UnknownMemberId);
+}
+
+/// The group is, after all, what its log says.
+fn assert_as_in_the_log(world: &World) {
+    let describe = |coordinator: &Coordinator| coordinator.describe_group(&GROUP.into(), 5);
+    assert_eq!(describe(&world.coordinator), describe(&world.replayed()));
+}
+
+#[test]
+fn a_place_that_was_taken_twice_in_vain_goes_back_to_the_one_in_the_log() {
+    let (mut world, _, _) = stable();
+    world.commits_at_once = false;
+    world.join(JoinAs::instance("b"));
+    let second = world.join(JoinAs::instance("b"));
+    world.fail_one(ErrorCode::NotEnoughReplicas);
+    world.fail_one(ErrorCode::NotEnoughReplicas);
+    assert_eq!(world.join_code(second), ErrorCode::CoordinatorNotAvailable);
+    assert_as_in_the_log(&world);
+}
+
+#[test]
+fn a_place_is_taken_after_all_if_a_later_record_of_the_group_tells_of_it() {
+    let (mut world, _, _) = stable();
+    world.commits_at_once = false;
+    let failed = world.join(JoinAs::instance("a"));
+    let stored = world.join(JoinAs::instance("b"));
+    world.fail_one(ErrorCode::NotEnoughReplicas);
+    world.commit_one();
+    assert_eq!(world.join_code(failed), ErrorCode::CoordinatorNotAvailable);
+    assert_eq!(world.join_code(stored), ErrorCode::None);
+    assert_as_in_the_log(&world);
+    // The instance that was told of the failure joins again, and nobody is in its way.
+    let again = world.join(JoinAs::instance("a"));
+    world.commit_one();
+    assert_eq!(world.join_code(again), ErrorCode::None);
+    assert_as_in_the_log(&world);
 }
