@@ -225,7 +225,7 @@ impl Opened {
         let addresses = addresses(&sockets);
         let stop = watch::Sender::new(false);
         let coordinators = Arc::new(Coordinators::new(
-            &self.config,
+            Arc::clone(&self.live),
             Arc::clone(&self.partitions),
             Arc::clone(&writers),
             self.quorum.images(),

@@ -1,10 +1,10 @@
 //! What a shard asks of the core that it runs.
 
 use std::fmt;
+use std::sync::Arc;
 
 use moldau_core::coordinator::{
-    Action, Coordinator, CoordinatorRecord, CoordinatorSettings, OffsetsMarker,
-    TransactionalProducer,
+    Action, Coordinator, CoordinatorRecord, OffsetsMarker, TransactionalProducer,
 };
 use moldau_core::ids::{AppendId, ProducerId, Token};
 use moldau_core::transaction::{
@@ -14,6 +14,8 @@ use moldau_protocol::batch::{BatchError, EndTransactionMarker, RecordBatch};
 use moldau_protocol::{ErrorCode, ResponseKind};
 use tracing::warn;
 
+use super::settings;
+use crate::config::LiveConfig;
 use crate::metadata::{CONSUMER_OFFSETS, Images, TRANSACTION_STATE};
 
 /// A deterministic coordinator over one partition of an internal topic.
@@ -75,7 +77,8 @@ pub(crate) enum Appended {
 /// What group coordinators depend on.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupContext {
-    pub(crate) settings: CoordinatorSettings,
+    /// The broker's settings, which may change at any time.
+    pub(crate) live: Arc<LiveConfig>,
     /// Members of consumer groups get partitions of the topics that there are.
     pub(crate) images: Images,
 }
@@ -86,11 +89,12 @@ impl Machine for Coordinator {
     const TOPIC: &'static str = CONSUMER_OFFSETS;
 
     fn create(settings: &Self::Settings, _leader_epoch: i32) -> Self {
-        Self::new(settings.settings)
+        Self::new(settings::of(&settings.live.now().config))
     }
 
     fn refresh(&mut self, settings: &Self::Settings) {
         self.metadata_changed(&settings.images.newest());
+        self.settings_changed(settings::of(&settings.live.now().config));
     }
 
     fn replay_batch(&mut self, batch: &RecordBatch) -> Result<(), BatchError> {

@@ -7,6 +7,7 @@
 
 mod machine;
 mod markers;
+mod settings;
 mod shard;
 mod timer;
 
@@ -16,10 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use moldau_core::coordinator::{
-    Caller, Coordinator, CoordinatorSettings, OffsetsMarker, partition_for,
-};
-use moldau_core::group::GroupSettings;
+use moldau_core::coordinator::{Caller, Coordinator, OffsetsMarker, partition_for};
 use moldau_core::ids::Token;
 use moldau_core::transaction::{Markers, TransactionCoordinator, TransactionSettings};
 use moldau_protocol::{ErrorCode, KString, ResponseKind};
@@ -30,7 +28,7 @@ use self::machine::{GroupContext, Machine};
 pub(crate) use self::markers::{MarkerWriter, marker_code};
 use self::shard::{MarkerOutlet, Shard};
 use self::timer::Timer;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, LiveConfig};
 use crate::handlers::RequestContext;
 use crate::metadata::{CONSUMER_OFFSETS, Images};
 use crate::runtime::{Partitions, Writers};
@@ -52,16 +50,17 @@ pub(crate) struct Coordinators<M: Machine = Coordinator> {
 impl Coordinators {
     /// The coordinators of groups.
     pub(crate) fn new(
-        config: &BrokerConfig,
+        live: Arc<LiveConfig>,
         partitions: Arc<Partitions>,
         writers: Arc<Writers>,
         images: Images,
     ) -> Self {
+        let config = live.now();
         let settings = GroupContext {
-            settings: settings(config),
+            live: Arc::clone(&live),
             images,
         };
-        Self::of(settings, config, partitions, writers)
+        Self::of(settings, &config.config, partitions, writers)
     }
 
     /// Drops what groups committed for deleted topics.
@@ -322,24 +321,5 @@ impl<M: Machine> fmt::Debug for Coordinators<M> {
             .field("topic", &M::TOPIC)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
-    }
-}
-
-fn settings(config: &BrokerConfig) -> CoordinatorSettings {
-    CoordinatorSettings {
-        group: GroupSettings {
-            min_session_timeout_ms: config.group_min_session_timeout_ms,
-            max_session_timeout_ms: config.group_max_session_timeout_ms,
-            initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
-            max_size: usize::try_from(config.group_max_size).unwrap_or(usize::MAX),
-            ..GroupSettings::default()
-        },
-        consumer_group: config.consumer_groups,
-        offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
-        offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
-        offsets_retention_check_interval_ms: i64::try_from(
-            config.offsets_retention_check_interval_ms,
-        )
-        .unwrap_or(i64::MAX),
     }
 }

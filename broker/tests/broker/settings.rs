@@ -4,7 +4,9 @@ use moldau_protocol::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResource as ReplacedResource,
     AlterableConfig as ReplacedConfig,
 };
-use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+use moldau_protocol::messages::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use moldau_protocol::messages::describe_configs::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResult,
 };
@@ -79,6 +81,15 @@ async fn value(wire: &mut Wire, resource: (i8, &str), name: &str) -> (String, i8
         config.value.as_deref().unwrap_or("null").to_owned(),
         config.config_source,
     )
+}
+
+/// The topic of the groups is there after this.
+async fn find_group_coordinator(wire: &mut Wire) {
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec![KString::from("g")],
+        ..Default::default()
+    };
+    wire.call(4, find).await;
 }
 
 async fn too_large(wire: &mut Wire, topic: &str) -> bool {
@@ -218,6 +229,49 @@ async fn the_older_request_replaces_everything_and_can_only_check() {
     }
 }
 
+/// What the member "m" of a consumer group is told.
+async fn heartbeat(wire: &mut Wire, group: &str, epoch: i32) -> ConsumerGroupHeartbeatResponse {
+    let joins = epoch == 0;
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: KString::copy_from(group),
+        member_id: KString::from("m"),
+        member_epoch: epoch,
+        rebalance_timeout_ms: if joins { 1000 } else { -1 },
+        subscribed_topic_names: joins.then(|| vec![KString::from("t")]),
+        topic_partitions: joins.then(Vec::new),
+        ..Default::default()
+    };
+    wire.call(1, request).await
+}
+
+#[tokio::test]
+async fn a_running_coordinator_follows_the_settings_of_consumer_groups() {
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    find_group_coordinator(&mut wire).await;
+    let before = heartbeat(&mut wire, "g", 0).await;
+    assert_eq!(before.heartbeat_interval_ms, 5000);
+    let name = "group.consumer.heartbeat.interval.ms";
+    set(&mut wire, (BROKER, ""), (name, "6000")).await;
+    let after = heartbeat(&mut wire, "g", before.member_epoch).await;
+    assert_eq!((after.error_code, after.heartbeat_interval_ms), (0, 6000));
+    set(&mut wire, (BROKER, ""), ("group.consumer.max.size", "1")).await;
+    let request = ConsumerGroupHeartbeatRequest {
+        group_id: KString::from("g"),
+        member_id: KString::from("n"),
+        rebalance_timeout_ms: 1000,
+        subscribed_topic_names: Some(vec![KString::from("t")]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let refused = wire.call(1, request).await;
+    assert_eq!(refused.error_code, ErrorCode::GroupMaxSizeReached.code());
+    alter(&mut wire, (BROKER, ""), DELETE, (name, "")).await;
+    let back = heartbeat(&mut wire, "g", before.member_epoch).await;
+    assert_eq!(back.heartbeat_interval_ms, 5000);
+}
+
 #[tokio::test]
 async fn a_groups_own_setting_is_told_to_its_members() {
     let broker = TestBroker::start_with(|config| {
@@ -228,11 +282,7 @@ async fn a_groups_own_setting_is_told_to_its_members() {
     .await;
     let mut wire = broker.connect().await;
     wire.create_topic("t", 1).await;
-    let find = FindCoordinatorRequest {
-        coordinator_keys: vec![KString::from("g")],
-        ..Default::default()
-    };
-    wire.call(4, find).await;
+    find_group_coordinator(&mut wire).await;
     let setting = ("consumer.heartbeat.interval.ms", "7000");
     set(&mut wire, (GROUP, "g"), setting).await;
     for (group, interval) in [("g", 7_000), ("other", 6_000)] {

@@ -19,6 +19,7 @@ mod queries;
 mod records;
 mod timers;
 mod txn_offsets;
+mod undecided_offsets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,8 +32,8 @@ use self::pending::Pending;
 pub use self::queries::GroupSummary;
 pub use self::records::{CoordinatorRecord, ReplayError};
 use self::timers::Timers;
-use self::txn_offsets::TransactionOffsets;
 pub use self::txn_offsets::{OffsetsMarker, TransactionalProducer};
+use self::undecided_offsets::UndecidedOffsets;
 use crate::consumer_group::{ConsumerGroup, ConsumerGroupSettings};
 use crate::group::Group;
 pub use crate::group::{Caller, GroupSettings};
@@ -58,7 +59,7 @@ pub struct Coordinator {
     /// What is committed; changes on their way are in `pending`.
     offsets: OffsetStore,
     /// What is committed in transactions that have not ended.
-    transactions: TransactionOffsets,
+    transactions: UndecidedOffsets,
     /// Appends that are not committed, in order. As many as requests are let in at once.
     pending: BTreeMap<AppendId, Pending>,
     next_append: u64,
@@ -132,10 +133,21 @@ impl Coordinator {
             image: Arc::default(),
             topics_version: 0,
             offsets: OffsetStore::default(),
-            transactions: TransactionOffsets::default(),
+            transactions: UndecidedOffsets::default(),
             pending: BTreeMap::new(),
             next_append: 0,
             timers: Timers::default(),
+        }
+    }
+
+    /// Takes over changed settings. Timers that run keep their time; whatever begins later follows.
+    pub fn settings_changed(&mut self, settings: CoordinatorSettings) {
+        if self.settings == settings {
+            return;
+        }
+        self.settings = settings;
+        for group in self.groups.values_mut() {
+            group.settings_changed(settings.group);
         }
     }
 
@@ -165,7 +177,7 @@ impl Coordinator {
         self.groups.clear();
         self.consumer_groups.clear();
         self.offsets = OffsetStore::default();
-        self.transactions = TransactionOffsets::default();
+        self.transactions = UndecidedOffsets::default();
         self.timers = Timers::default();
         actions.extend(
             out.responses
@@ -203,3 +215,5 @@ mod model_tests;
 mod offset_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod txn_offset_tests;

@@ -174,7 +174,7 @@ impl Coordinator {
     }
 
     /// All partitions for which a group has an offset, or will have one when pending appends are
-    /// committed.
+    /// committed or open transactions end.
     pub(super) fn known_partitions(&self, group_id: &KString) -> BTreeSet<TopicPartition> {
         let committed = self
             .offsets
@@ -186,6 +186,7 @@ impl Coordinator {
         let pending = changes.filter(|change| change.group_id == *group_id);
         committed
             .chain(pending.map(|change| change.topic_partition.clone()))
+            .chain(self.transactions.of_group(group_id).cloned())
             .collect()
     }
 }

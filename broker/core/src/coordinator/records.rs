@@ -104,8 +104,14 @@ impl Coordinator {
         });
     }
 
-    /// Applies a committed change; a group that only stores offsets comes into being with them.
+    /// Applies a committed change that belongs to no transaction.
     pub(super) fn apply_change(&mut self, change: OffsetChange) {
+        self.transactions.overtaken_by(&change);
+        self.set_offset(change);
+    }
+
+    /// Sets an offset; a group that only stores offsets comes into being with them.
+    pub(super) fn set_offset(&mut self, change: OffsetChange) {
         if change.committed.is_some()
             && !self.groups.contains_key(&change.group_id)
             && !self.consumer_groups.contains_key(&change.group_id)

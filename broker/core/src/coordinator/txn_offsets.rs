@@ -6,8 +6,6 @@
 //! - v3: the consumer's generation and member id are checked (KIP-447)
 //! - v5: the broker adds the partition to the transaction (KIP-890), before this
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use moldau_protocol::error_code::ErrorCode;
 use moldau_protocol::messages::offset_fetch::OffsetFetchResponseGroup;
@@ -51,12 +49,6 @@ pub struct OffsetsMarker {
     pub producer_epoch: ProducerEpoch,
     /// How it ended, and who says so.
     pub marker: Marker,
-}
-
-/// Offsets of open transactions, in the log already.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TransactionOffsets {
-    open: BTreeMap<ProducerId, BTreeMap<(KString, TopicPartition), Option<CommittedOffset>>>,
 }
 
 /// What becomes of pending offsets when an append is committed.
@@ -188,9 +180,8 @@ impl Coordinator {
                 self.transactions.written(producer_id, changes);
             }
             TransactionChange::Ended(producer_id, committed) => {
-                let changes = self.transactions.ended(producer_id);
-                for change in changes.into_iter().filter(|_| committed) {
-                    self.apply_change(change);
+                for change in self.transactions.ended(producer_id, committed) {
+                    self.set_offset(change);
                 }
             }
         }
@@ -217,7 +208,7 @@ impl Coordinator {
             };
             changes.iter().any(|change| change.group_id == *group_id)
         });
-        on_their_way || self.transactions.has_group(group_id)
+        on_their_way || self.transactions.of_group(group_id).next().is_some()
     }
 
     /// Answers with UNSTABLE_OFFSET_COMMIT wherever a transaction is open (OffsetFetch v7).
@@ -227,7 +218,7 @@ impl Coordinator {
         mut fetched: OffsetFetchResponseGroup,
         image: &MetadataImage,
     ) -> OffsetFetchResponseGroup {
-        if self.transactions.open.is_empty() && self.pending.is_empty() {
+        if self.transactions.is_empty() && self.pending.is_empty() {
             return fetched;
         }
         for topic in &mut fetched.topics {
@@ -284,39 +275,6 @@ impl Coordinator {
             None if request.generation_id < 0 => Ok(None),
             None => Err(ErrorCode::IllegalGeneration),
         }
-    }
-}
-
-impl TransactionOffsets {
-    fn written(&mut self, producer_id: ProducerId, changes: Vec<OffsetChange>) {
-        let offsets = self.open.entry(producer_id).or_default();
-        for change in changes {
-            let at = (change.group_id, change.topic_partition);
-            offsets.insert(at, change.committed);
-        }
-    }
-
-    fn ended(&mut self, producer_id: ProducerId) -> Vec<OffsetChange> {
-        let offsets = self.open.remove(&producer_id).unwrap_or_default();
-        let changes = offsets
-            .into_iter()
-            .map(|((group_id, topic_partition), committed)| OffsetChange {
-                group_id,
-                topic_partition,
-                committed,
-            });
-        changes.collect()
-    }
-
-    fn has(&self, group_id: &KString, at: &TopicPartition) -> bool {
-        let key = (group_id.clone(), at.clone());
-        self.open.values().any(|offsets| offsets.contains_key(&key))
-    }
-
-    fn has_group(&self, group_id: &KString) -> bool {
-        self.open
-            .values()
-            .any(|offsets| offsets.keys().any(|(group, _)| group == group_id))
     }
 }
 

@@ -137,6 +137,11 @@ impl Group {
         }
     }
 
+    /// Takes over changed settings of the broker.
+    pub(crate) const fn settings_changed(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
+
     /// The group's id.
     #[must_use]
     pub const fn group_id(&self) -> &KString {
