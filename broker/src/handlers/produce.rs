@@ -157,7 +157,9 @@ impl RequestRules {
         }
         let at = (partition.topic.clone(), partition.index);
         let guarded = self.guards.get(&at).copied();
-        guarded.unwrap_or(Err(ErrorCode::InvalidTxnState))
+        // Without one, the partition came into being after the coordinator was asked: the client
+        // may come again, and its transaction is as good as before.
+        guarded.unwrap_or(Err(ErrorCode::UnknownTopicOrPartition))
     }
 
     fn check(

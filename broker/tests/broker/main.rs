@@ -22,5 +22,7 @@ mod restart;
 mod settings;
 mod settings_document;
 mod takeover;
+mod transaction_client;
+mod transaction_races;
 mod transactions;
 mod versions;

@@ -129,6 +129,16 @@ impl ProducerEntry {
         }
     }
 
+    /// Whether a marker that ends nothing came before. With transaction version 2 its epoch is that
+    /// of the next transaction then, whose guards it must leave valid.
+    fn is_repeated_marker(&self, batch: &BatchSummary) -> bool {
+        let version = batch.marker.map(|marker| marker.transaction_version);
+        version.is_some_and(|version| version >= FIRST_WITH_EPOCH_BUMP)
+            && batch.producer_epoch == self.epoch
+            && self.markers > 0
+            && !self.is_in_transaction()
+    }
+
     /// Whether a batch of records may go on with, or begin, a transaction.
     pub(super) fn check_transaction(&self, batch: &BatchSummary) -> Result<(), ProducerError> {
         let producer_id = batch.producer_id;
@@ -148,6 +158,7 @@ impl ProducerEntry {
     }
 
     pub(super) fn record(&mut self, batch: &BatchSummary, now_ms: i64) {
+        let is_repeated = self.is_repeated_marker(batch);
         if batch.producer_epoch != self.epoch {
             self.epoch = batch.producer_epoch;
             self.batches = KeptBatches::EMPTY;
@@ -158,7 +169,9 @@ impl ProducerEntry {
             if let Some(marker) = batch.marker {
                 self.transaction_start = None;
                 self.coordinator_epoch = marker.coordinator_epoch;
-                self.markers = self.markers.wrapping_add(1);
+                if !is_repeated {
+                    self.markers = self.markers.wrapping_add(1);
+                }
             }
             return;
         }

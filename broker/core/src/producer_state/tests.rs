@@ -59,6 +59,7 @@ fn sequence_numbers_follow_each_other() {
     }
 }
 
+/// Trap 5: the sequence wraps.
 #[test]
 fn after_the_largest_sequence_number_comes_zero() {
     let states = after(&[(i32::MAX - 1, 2)]);
@@ -82,6 +83,7 @@ fn after_the_largest_sequence_number_comes_zero() {
     );
 }
 
+/// Trap 5: as many as may be in flight.
 #[test]
 fn five_batches_are_remembered() {
     let states = after(&[(0, 1), (1, 1), (2, 1), (3, 1), (4, 1), (5, 1)]);
@@ -257,6 +259,39 @@ fn trap_11_a_late_batch_opens_no_transaction_after_the_marker() {
     assert_eq!(refused.code(), ErrorCode::InvalidTxnState);
     let (fresh, _) = states.verification_guard(ProducerId(7), ProducerEpoch(0));
     assert_eq!(states.check(&guarded(1, fresh)), Ok(SequenceCheck::InOrder));
+}
+
+/// With transaction version 2 the repetition has the epoch of the next transaction, so it must not
+/// look like that one's end.
+#[test]
+fn trap_11_a_repeated_marker_of_the_last_transaction_leaves_the_next_one_its_guard() {
+    let mut states = ProducerStates::default();
+    states.replay(&transactional(7, 0, 1), 0);
+    let bumped = BatchSummary {
+        marker: Some(Marker {
+            committed: true,
+            coordinator_epoch: 0,
+            transaction_version: 2,
+        }),
+        ..marker(7, 1, true)
+    };
+    let (early, _) = states.verification_guard(ProducerId(7), ProducerEpoch(1));
+    states.replay(&bumped, 0);
+    let next = |guard| BatchSummary {
+        producer_epoch: ProducerEpoch(1),
+        guard: Some(guard),
+        ..transactional(7, 0, 1)
+    };
+    let refused = states.check(&next(early)).unwrap_err();
+    assert_eq!(
+        refused.code(),
+        ErrorCode::InvalidTxnState,
+        "a guard from before the end"
+    );
+    let (guard, open) = states.verification_guard(ProducerId(7), ProducerEpoch(1));
+    assert!(!open);
+    states.replay(&bumped, 0);
+    assert_eq!(states.check(&next(guard)), Ok(SequenceCheck::InOrder));
 }
 
 #[test]
