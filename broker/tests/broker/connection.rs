@@ -188,3 +188,34 @@ async fn an_idle_connection_is_closed() {
     let mut wire = broker.connect().await;
     assert_eq!(wire.receive_frame().await, None);
 }
+
+/// Trap 19: a time to wait is told only if the broker waits too. There are no quotas, so it is none,
+/// and nobody can set any.
+#[tokio::test]
+async fn trap_19_without_quotas_nobody_is_told_to_wait() {
+    let quotas = [ApiKey::DescribeClientQuotas, ApiKey::AlterClientQuotas];
+    assert!(DISPATCH_TABLE.iter().all(|api| !quotas.contains(&api.key)));
+    let broker = TestBroker::start().await;
+    let mut wire = broker.connect().await;
+    wire.create_topic("t", 1).await;
+    for _ in 0..20 {
+        let value = "v".repeat(100_000);
+        let request = produce_request("t", 0, -1, batch(&[&value]));
+        assert_eq!(wire.call(PRODUCE, request).await.throttle_time_ms, 0);
+        let fetched = wire.call(FETCH, fetch_request("t", 0, 0)).await;
+        assert_eq!(fetched.throttle_time_ms, 0);
+    }
+}
+
+/// Trap 20: without SASL there is no handshake. A client that begins one is not left waiting.
+#[tokio::test]
+async fn trap_20_a_sasl_handshake_closes_the_connection() {
+    let sasl = [ApiKey::SaslHandshake, ApiKey::SaslAuthenticate];
+    assert!(DISPATCH_TABLE.iter().all(|api| !sasl.contains(&api.key)));
+    for version in [0, 1] {
+        let plain = [
+            0, 17, 0, version, 0, 0, 0, 1, 255, 255, 0, 5, b'P', b'L', b'A', b'I', b'N',
+        ];
+        closes_the_connection(&framed(&plain)).await;
+    }
+}

@@ -101,6 +101,7 @@ async fn a_waiting_fetch_does_not_block_other_connections_or_later_produces() {
     assert_eq!(wire.receive(ApiKey::Produce, PRODUCE).await.0, produce);
 }
 
+/// Trap 6: KIP-74.
 #[tokio::test]
 async fn the_first_batch_is_given_even_if_it_is_larger_than_the_limits() {
     let broker = TestBroker::start().await;
@@ -216,6 +217,7 @@ async fn a_waiting_fetch_learns_that_its_topic_is_deleted() {
     );
 }
 
+/// Trap 12: FENCED_LEADER_EPOCH and UNKNOWN_LEADER_EPOCH.
 #[tokio::test]
 async fn leader_epochs_are_compared() {
     let broker = TestBroker::start().await;

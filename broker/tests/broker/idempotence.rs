@@ -30,6 +30,7 @@ async fn every_producer_gets_its_own_id_also_after_a_restart() {
     assert!(third.0 > second.0);
 }
 
+/// Trap 5: duplicates.
 #[tokio::test]
 async fn a_duplicate_is_answered_with_the_offset_of_the_original() {
     let broker = TestBroker::start().await;

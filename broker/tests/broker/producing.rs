@@ -58,6 +58,7 @@ async fn every_codec_is_kept_as_it_came() {
     }
 }
 
+/// Trap 4: a connection's responses come in the order of its requests.
 #[tokio::test]
 async fn pipelined_requests_are_answered_and_appended_in_order() {
     let broker = TestBroker::start().await;
@@ -84,6 +85,7 @@ async fn pipelined_requests_are_answered_and_appended_in_order() {
     assert_eq!(wire.values("t", 0, 0).await, expected);
 }
 
+/// Trap 4: neither is a place in the order of responses kept for it.
 #[tokio::test]
 async fn acks_0_is_not_answered() {
     let broker = TestBroker::start().await;
@@ -207,6 +209,7 @@ async fn only_format_2_is_accepted() {
     assert_eq!(refused(&[], old.freeze()).await, ErrorCode::InvalidRecord);
 }
 
+/// Trap 5: `max.message.bytes`.
 #[tokio::test]
 async fn the_size_limit_is_that_of_the_compressed_batch() {
     let broker = TestBroker::start().await;
@@ -228,6 +231,7 @@ async fn the_size_limit_is_that_of_the_compressed_batch() {
     }
 }
 
+/// Trap 5: INVALID_RECORD.
 #[tokio::test]
 async fn a_compacted_topic_needs_keys_and_the_record_without_one_is_named() {
     let broker = TestBroker::start().await;
@@ -254,6 +258,7 @@ async fn a_timestamp_too_far_in_the_future_is_refused() {
     );
 }
 
+/// Trap 5: LogAppendTime changes the header, and so the checksum.
 #[tokio::test]
 async fn log_append_time_replaces_timestamps_and_keeps_the_checksum_right() {
     let broker = TestBroker::start().await;

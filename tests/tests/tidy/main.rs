@@ -3,4 +3,5 @@
 mod dependencies;
 mod files;
 mod handlers;
+mod traps;
 mod workspace;
