@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use moldau_core::coordinator::{CommittedOffset, Coordinator};
 use moldau_protocol::messages::describe_groups::DescribedGroup;
+use moldau_protocol::messages::sync_group::SyncGroupRequest;
 use moldau_protocol::{KString, ResponseKind};
 
 /// The promises to all groups.
@@ -14,9 +15,19 @@ pub(super) struct Promises {
     commits: BTreeMap<(usize, i32), Commits>,
     /// Which arrivals a request is about, by the tag that it got.
     tagged: BTreeMap<u64, Vec<(usize, i32, usize)>>,
+    /// Who asks for its partitions, by the tag of the request.
+    asking: BTreeMap<u64, Asking>,
     last_tag: u64,
     pub(super) generations: BTreeSet<(usize, i32)>,
     pub(super) acknowledged: u64,
+}
+
+/// A member that asks for its partitions.
+#[derive(Debug)]
+struct Asking {
+    group: usize,
+    generation: i32,
+    member: KString,
 }
 
 /// The history of one committed offset.
@@ -29,14 +40,27 @@ struct Commits {
 }
 
 impl Promises {
-    /// A member was given partitions.
-    pub(super) fn owns(
-        &mut self,
-        group: usize,
-        generation: i32,
-        member: &KString,
-        partitions: &[u8],
-    ) {
+    /// A request has arrived that asks for a member's partitions; the tag names it.
+    pub(super) fn asks(&mut self, group: usize, request: &SyncGroupRequest) -> u64 {
+        self.last_tag += 1;
+        let instance = request.group_instance_id.as_ref();
+        let asking = Asking {
+            group,
+            generation: request.generation_id,
+            member: instance.unwrap_or(&request.member_id).clone(),
+        };
+        self.asking.insert(self.last_tag, asking);
+        self.last_tag
+    }
+
+    /// A member is given partitions. What counts is what the broker says, not when it is heard: by
+    /// then the group may be another one of the same name.
+    fn owns(&mut self, asking: &Asking, partitions: &[u8]) {
+        let Asking {
+            group,
+            generation,
+            ref member,
+        } = *asking;
         self.generations.insert((group, generation));
         for partition in partitions {
             let key = (group, generation, i32::from(*partition));
@@ -67,6 +91,12 @@ impl Promises {
 
     /// The broker answers the request of this tag.
     pub(super) fn answered(&mut self, tag: u64, response: &ResponseKind) {
+        if let (Some(asking), ResponseKind::SyncGroup(response)) =
+            (self.asking.remove(&tag), response)
+            && response.error_code == 0
+        {
+            self.owns(&asking, &response.assignment);
+        }
         let places = self.tagged.remove(&tag).unwrap_or_default();
         if places.is_empty() || !is_good(response) {
             return;

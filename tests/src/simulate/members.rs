@@ -47,14 +47,6 @@ enum State {
     },
 }
 
-/// What a member was told that others may check.
-#[derive(Debug)]
-pub(super) struct Owns {
-    pub(super) generation: i32,
-    pub(super) owner: KString,
-    pub(super) partitions: Bytes,
-}
-
 impl Member {
     pub(super) fn new(group: usize, member: usize, is_static: bool) -> Self {
         Self {
@@ -155,27 +147,21 @@ impl Member {
         (from, request.into())
     }
 
-    /// An answer has come. Tells what the member owns from now on, if it was just told.
-    pub(super) fn answered(&mut self, attempt: u64, body: &ResponseKind) -> Option<Owns> {
+    /// An answer has come.
+    pub(super) fn answered(&mut self, attempt: u64, body: &ResponseKind) {
         if attempt != self.attempt {
-            return None;
+            return;
         }
         self.is_waiting = false;
         match body {
             ResponseKind::JoinGroup(response) => self.joined(response),
             ResponseKind::SyncGroup(response) => {
                 let State::Joined { generation, .. } = self.state else {
-                    return None;
+                    return;
                 };
-                if self.refused(response.error_code) {
-                    return None;
+                if !self.refused(response.error_code) {
+                    self.state = State::Stable { generation };
                 }
-                self.state = State::Stable { generation };
-                return Some(Owns {
-                    generation,
-                    owner: self.instance.as_ref().unwrap_or(&self.member_id).clone(),
-                    partitions: response.assignment.clone(),
-                });
             }
             ResponseKind::Heartbeat(response) => {
                 self.refused(response.error_code);
@@ -183,7 +169,6 @@ impl Member {
             ResponseKind::LeaveGroup(_) => self.die(),
             other => panic!("a member gets {other:?}"),
         }
-        None
     }
 
     fn joined(&mut self, response: &JoinGroupResponse) {

@@ -174,7 +174,11 @@ impl Model {
             let came_back = base_offset >= kept && self.refused.contains(batch);
             assert!(
                 written || came_back,
-                "{name}: nobody wrote the batch at {base_offset} there"
+                "{name}: nobody wrote the batch at {base_offset} there: {}; before there was {:?}; \
+                 refused were {:?}; all below {kept} must be there",
+                title(batch),
+                self.batches.get(&base_offset).map(title),
+                self.refused.iter().map(title).collect::<Vec<_>>(),
             );
         }
         assert_eq!(next, end, "{name}: the log ends with its last batch");
@@ -244,5 +248,15 @@ impl Model {
         }
         let next = batch.last_sequence().wrapping_add(1) & i32::MAX;
         self.expected.insert(batch.producer_id(), (epoch, next));
+    }
+}
+
+/// Where a batch lies, and whose it is.
+pub(super) fn title(batch: &RecordBatch) -> String {
+    let (offset, id) = (batch.base_offset(), batch.producer_id());
+    let (epoch, sequence) = (batch.producer_epoch(), batch.base_sequence());
+    match id {
+        ..0 => format!("{offset}"),
+        _ => format!("{offset} of {id}/{epoch}/{sequence}"),
     }
 }

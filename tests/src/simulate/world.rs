@@ -18,7 +18,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::groups::{Promises, check_replay, offsets_of};
 use super::members::{Member, group_id, metadata};
-use super::model::{End, Model};
+use super::model::{End, Model, title};
 use super::network::{FromMember, Network, Produce, Request, Response};
 use super::node::{GROUP_PARTITIONS, Node, Origin, Settings, TOPIC};
 use super::partition::{Append, Outcome, Reply};
@@ -225,6 +225,7 @@ impl World {
                 self.promises.arrived(group, [partition], None)
             }
             RequestKind::DeleteGroups(_) => self.promises.arrived(group, 0..GROUP_PARTITIONS, None),
+            RequestKind::SyncGroup(request) => self.promises.asks(group, request),
             _ => 0,
         };
         let shard = self.settings.partition_of_group(&group_id(group)) - self.settings.data.len();
@@ -286,12 +287,7 @@ impl World {
                 result,
             }) => self.producers[producer].answered(partition, number, result),
             Some(Response::Group { to, body }) => {
-                let member = &mut self.members[to.group * MEMBERS + to.member];
-                if let Some(owns) = member.answered(to.attempt, &body) {
-                    let (generation, owner) = (owns.generation, &owns.owner);
-                    self.promises
-                        .owns(to.group, generation, owner, &owns.partitions);
-                }
+                self.members[to.group * MEMBERS + to.member].answered(to.attempt, &body);
             }
         }
     }
@@ -308,7 +304,7 @@ impl World {
     fn write(&mut self, partition: usize) {
         let Some(node) = &mut self.node else { return };
         let round = node.partitions[partition].write(self.now_ms);
-        let said = |batches: &[RecordBatch]| -> Vec<String> { batches.iter().map(name).collect() };
+        let said = |batches: &[RecordBatch]| -> Vec<String> { batches.iter().map(title).collect() };
         if !round.written.is_empty() {
             let line = format!("partition {partition} got {:?}", said(&round.written));
             self.trace.push_back(line);
@@ -781,16 +777,6 @@ impl World {
             self.trace.pop_front();
         }
         self.trace.push_back(format!("step {}: {what}", self.step));
-    }
-}
-
-/// Where a batch lies, and whose it is.
-fn name(batch: &RecordBatch) -> String {
-    let (offset, id) = (batch.base_offset(), batch.producer_id());
-    let (epoch, sequence) = (batch.producer_epoch(), batch.base_sequence());
-    match id {
-        ..0 => format!("{offset}"),
-        _ => format!("{offset} of {id}/{epoch}/{sequence}"),
     }
 }
 
