@@ -362,3 +362,68 @@ fn a_named_table_names_source_and_table() {
         expected,
     );
 }
+
+fn described(build: impl FnOnce(&Builder)) -> String {
+    let builder = Builder::new("app");
+    build(&builder);
+    builder.build().expect("a topology").describe()
+}
+
+#[test]
+fn children_are_in_the_order_in_which_kafka_streams_links_them() {
+    let text = described(|builder| {
+        let stream = builder.stream(&S);
+        let _ = stream.group_by(|key, _| key.clone());
+        let _ = stream.group_by(|key, _| key.clone()).count();
+    });
+    // By size alone the second key selection would be first.
+    let expected = "--> KSTREAM-KEY-SELECT-0000000001, KSTREAM-KEY-SELECT-0000000002\n";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn sub_topologies_are_numbered_in_the_order_of_their_first_nodes() {
+    let text = described(|builder| {
+        let _ = by_value(&builder.stream(&S)).group_by_key().count_as("a");
+        let _ = builder.stream(&T).peek(|_, _| {});
+    });
+    // By name, "KSTREAM-SOURCE-.." would be before "a-repartition-source".
+    let (repartition, last) = (text.find("Sub-topology: 1"), text.find("Sub-topology: 2"));
+    let source = text.find("Source: a-repartition-source");
+    assert!(repartition < source && source < last, "{text}");
+}
+
+#[test]
+fn an_unnamed_count_with_settings_uses_up_a_number_more() {
+    let plain = described(|builder| {
+        let _ = builder.stream(&S).group_by_key().count();
+    });
+    assert!(
+        plain.contains("KSTREAM-AGGREGATE-STATE-STORE-0000000001"),
+        "{plain}"
+    );
+    let set = described(|builder| {
+        let settings = Materialized::default().every_update();
+        let _ = builder.stream(&S).group_by_key().count_as(settings);
+    });
+    assert!(
+        set.contains("KSTREAM-AGGREGATE-STATE-STORE-0000000002"),
+        "{set}"
+    );
+}
+
+#[test]
+fn a_named_grouping_used_again_uses_up_three_numbers() {
+    let text = described(|builder| {
+        let grouped = by_value(&builder.stream(&S))
+            .named("by-value")
+            .group_by_key();
+        let _ = grouped.count_as("a");
+        let _ = grouped.count_as("b");
+        let _ = builder.stream(&T).peek(|_, _| {});
+    });
+    assert!(
+        text.contains("KSTREAM-SOURCE-0000000010 (topics: [t])"),
+        "{text}"
+    );
+}

@@ -28,7 +28,7 @@ pub(crate) struct Part {
 }
 
 /// Cuts the graph into parts that are connected by nodes or stores, numbered as Kafka Streams
-/// does: by the names of their source nodes.
+/// does: in the order in which their first nodes were added.
 pub(crate) fn parts(graph: &Graph) -> Vec<Part> {
     let mut group: Vec<usize> = (0..graph.nodes.len()).collect();
     let mut first_with_store: BTreeMap<StoreId, usize> = BTreeMap::new();
@@ -45,12 +45,12 @@ pub(crate) fn parts(graph: &Graph) -> Vec<Part> {
             join(&mut group, first, index);
         }
     }
-    let is_source = |index: &usize| matches!(graph.nodes[*index].kind, NodeKind::Source { .. });
-    let mut sources: Vec<_> = (0..graph.nodes.len()).filter(is_source).collect();
-    sources.sort_by_key(|source| &graph.nodes[*source].name);
     let mut order = Vec::new();
-    for source in sources {
-        let root = root(&group, source);
+    let added = graph.order();
+    let mut nodes: Vec<_> = (0..graph.nodes.len()).collect();
+    nodes.sort_by_key(|node| added[*node]);
+    for index in nodes {
+        let root = root(&group, index);
         if !order.contains(&root) {
             order.push(root);
         }

@@ -3,39 +3,28 @@
 use std::fmt::Write;
 
 use super::compile::{Part, parts};
+use super::describe_order::Links;
 use super::graph::{Graph, GraphNode, NodeKind};
 use super::node::NodeId;
 
 /// The topology as text.
 pub(super) fn describe(graph: &Graph) -> String {
-    let sizes = sizes(graph);
     let mut text = String::from("Topologies:\n ");
     for (index, part) in parts(graph).iter().enumerate() {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
             "  Sub-topology: {index}\n{}\n",
-            sub_topology(graph, part, &sizes)
+            sub_topology(graph, part)
         );
     }
     text
 }
 
-/// Each node counts as one and adds its size to every parent.
-fn sizes(graph: &Graph) -> Vec<usize> {
-    let mut sizes = vec![1; graph.nodes.len()];
-    // Children are added after their parents.
-    for index in (0..graph.nodes.len()).rev() {
-        for parent in &graph.nodes[index].parents {
-            sizes[parent.0] += sizes[index];
-        }
-    }
-    sizes
-}
-
-fn sub_topology(graph: &Graph, part: &Part, sizes: &[usize]) -> String {
+fn sub_topology(graph: &Graph, part: &Part) -> String {
+    let links = Links::new(graph, &part.nodes);
     let mut text = String::new();
-    for id in in_order(graph, &part.nodes, sizes) {
+    for id in in_order(graph, &part.nodes, &links.sizes) {
         let node = &graph.nodes[id.0];
         let name = &node.name;
         let _ = match &node.kind {
@@ -57,11 +46,10 @@ fn sub_topology(graph: &Graph, part: &Part, sizes: &[usize]) -> String {
             node.kind,
             NodeKind::Sink { .. } | NodeKind::RepartitionSink { .. }
         ) {
-            let children = in_order(graph, &node.children, sizes);
-            let _ = writeln!(text, "      --> {}", names(graph, &children));
+            let _ = writeln!(text, "      --> {}", names(graph, &links.children[id.0]));
         }
         if !matches!(node.kind, NodeKind::Source { .. }) {
-            let _ = writeln!(text, "      <-- {}", names(graph, &node.parents));
+            let _ = writeln!(text, "      <-- {}", names(graph, &links.parents[id.0]));
         }
     }
     text

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,6 +32,9 @@ pub(crate) struct Graph {
     /// The first mistake; shown when the topology is built, so that streams need no `?`.
     pub(crate) mistake: Option<StreamsError>,
     next_index: usize,
+    /// Nodes that were used again, and how many nodes there were then: Kafka Streams adds them to
+    /// its topology only after those.
+    used_again: BTreeMap<NodeId, usize>,
 }
 
 /// A node of the logical topology.
@@ -91,6 +94,7 @@ impl Graph {
             on_deserialization_error: OnError::Fail,
             mistake: None,
             next_index: 0,
+            used_again: BTreeMap::new(),
         }
     }
 
@@ -110,6 +114,22 @@ impl Graph {
         let index = self.next_index;
         self.next_index += 1;
         format!("{prefix}{index:010}")
+    }
+
+    /// Notes that a node is used by another operator as by its first.
+    pub(crate) fn use_again(&mut self, id: NodeId) {
+        self.used_again.insert(id, self.nodes.len());
+    }
+
+    /// When Kafka Streams adds each node to its topology, by [`NodeId`].
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let mut order = Vec::with_capacity(self.nodes.len());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let own = self.used_again.get(&NodeId(index)).copied();
+            let parents = node.parents.iter().map(|parent| order[parent.0]);
+            order.push(parents.fold(own.unwrap_or(index), usize::max));
+        }
+        order
     }
 
     pub(crate) fn add_node(

@@ -54,13 +54,15 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
     /// How many records each key has.
     #[must_use]
     pub fn count(&self) -> KTable<K, i64> {
-        self.count_as(Materialized::default())
+        self.aggregated(AGGREGATE, Materialized::default(), count_one)
     }
 
     /// How many records each key has, in a store with a name or settings of its own.
     #[must_use]
     pub fn count_as(&self, materialized: impl Into<Materialized>) -> KTable<K, i64> {
-        self.aggregated(AGGREGATE, materialized.into(), count_one)
+        let materialized = materialized.into();
+        self.skip_number_of_unnamed(&materialized);
+        self.aggregated(AGGREGATE, materialized, count_one)
     }
 
     /// The values of each key made into one of the same type: `reducer` gets what there is and
@@ -110,6 +112,13 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
     /// Aggregates in tumbling windows of event time.
     pub fn windowed_by(&self, windows: Tumbling) -> TimeWindowedKStream<K, V> {
         TimeWindowedKStream::new(self.clone(), windows)
+    }
+
+    /// Kafka Streams uses up a number where a count's store has settings but no name.
+    pub(super) fn skip_number_of_unnamed(&self, materialized: &Materialized) {
+        if materialized.name.is_none() {
+            self.stream.graph.borrow_mut().numbered(AGGREGATE);
+        }
     }
 
     fn aggregated<A: Serde>(
@@ -181,9 +190,18 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
             return self.stream.repartitioned(store_name, NullKeys::Drop);
         };
         let mut repartitioned = self.repartitioned.borrow_mut();
-        repartitioned
-            .get_or_insert_with(|| self.stream.repartitioned(name, NullKeys::Drop))
-            .clone()
+        if let Some(stream) = &*repartitioned {
+            // Kafka Streams names the three nodes anew, and uses the old ones.
+            let mut graph = self.stream.graph.borrow_mut();
+            for prefix in ["KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-"] {
+                graph.numbered(prefix);
+            }
+            graph.use_again(stream.node);
+            return stream.clone();
+        }
+        let stream = self.stream.repartitioned(name, NullKeys::Drop);
+        *repartitioned = Some(stream.clone());
+        stream
     }
 }
 

@@ -225,8 +225,11 @@ impl<K: Data, V: Data> KStream<K, V> {
                 children: compiler.children(id)?,
             }))
         });
+        // Kafka Streams merges a stream with itself to itself: each record comes once.
+        let is_same = self.node == other.node;
         let parents = [self.node, other.node];
-        let node = graph.add_node(name, NodeKind::Processor, &parents, Vec::new(), build);
+        let parents = if is_same { &parents[..1] } else { &parents };
+        let node = graph.add_node(name, NodeKind::Processor, parents, Vec::new(), build);
         drop(graph);
         Self::new(
             Rc::clone(&self.graph),

@@ -6,6 +6,7 @@ mod consumed;
 mod data;
 mod dead_letter;
 mod describe;
+mod describe_order;
 mod graph;
 mod grouped;
 mod kstream;

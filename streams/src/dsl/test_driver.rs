@@ -105,6 +105,13 @@ impl TestDriver {
         self.driver.borrow().records_dropped()
     }
 
+    /// Names of all topics there are: read, written, changelogs and repartition topics.
+    #[must_use]
+    pub fn topic_names(&self) -> Vec<String> {
+        let driver = self.driver.borrow();
+        driver.topic_names().map(str::to_owned).collect()
+    }
+
     /// All records of a topic as bytes: of a changelog or repartition topic, for example.
     #[must_use]
     pub fn raw_topic(&self, name: &str) -> Vec<LocalTopicRecord> {

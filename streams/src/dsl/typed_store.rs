@@ -114,7 +114,16 @@ impl<V: Serde> TypedStore<V> {
             entry.value = Arc::new(self.bytes.decode(stored)?.0);
         }
         if let Some(value) = Arc::get_mut(&mut entry.value) {
-            entry.timestamp = change(value, entry.timestamp);
+            let timestamp = if value.is_some() {
+                entry.timestamp
+            } else {
+                NO_TIMESTAMP
+            };
+            entry.timestamp = change(value, timestamp);
+            if value.as_ref().is_some_and(V::is_null) {
+                // A null is no value: the next change begins anew.
+                *value = None;
+            }
         }
         if !entry.headers.is_empty() || !headers.is_empty() {
             entry.headers = headers.to_vec();
@@ -215,3 +224,5 @@ impl Drop for Share {
 
 /// Hash map slot, list of changed keys, allocator and the value's own memory of one entry, about.
 const ENTRY_OVERHEAD: usize = 128;
+/// The timestamp of what is not there.
+const NO_TIMESTAMP: i64 = -1;

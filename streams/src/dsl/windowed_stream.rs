@@ -38,13 +38,15 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
     /// How many records each key has in each window.
     #[must_use]
     pub fn count(&self) -> KTable<Windowed<K>, i64> {
-        self.count_as(Materialized::default())
+        self.aggregated(AGGREGATE, Materialized::default(), count_one)
     }
 
     /// As [`count`](Self::count), in a store with a name or settings of its own.
     #[must_use]
     pub fn count_as(&self, materialized: impl Into<Materialized>) -> KTable<Windowed<K>, i64> {
-        self.aggregated(AGGREGATE, materialized.into(), count_one)
+        let materialized = materialized.into();
+        self.grouped.skip_number_of_unnamed(&materialized);
+        self.aggregated(AGGREGATE, materialized, count_one)
     }
 
     /// The values of each key and window made into one of the same type.

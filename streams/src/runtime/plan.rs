@@ -150,20 +150,30 @@ fn repartition_counts(
         unresolved.extend(topics.map(|topic| (topic.name.as_str(), topic)));
     }
     let mut resolved = Vec::new();
+    // A topic that feeds itself, by way of others or not, takes its count from the inputs whose
+    // counts are known; all others wait until all of theirs are.
+    let mut with_known = false;
     while !unresolved.is_empty() {
         let before = resolved.len();
         unresolved.retain(|name, topic| {
+            if with_known && resolved.len() > before {
+                return true;
+            }
             let count = match topic.partitions {
                 PartitionCount::Fixed(count) => Some(count),
                 PartitionCount::Derived => partner_count(application, name, counts)
-                    .or_else(|| derived_count(application, &writers, name, counts)),
+                    .or_else(|| derived_count(application, &writers, name, counts, with_known)),
             };
             let Some(count) = count else { return true };
             counts.insert((*name).to_owned(), count);
             resolved.push(((*topic).clone(), count));
             false
         });
-        if resolved.len() == before {
+        if resolved.len() > before {
+            with_known = false;
+        } else if !with_known {
+            with_known = true;
+        } else {
             let names: Vec<_> = unresolved.keys().copied().collect();
             return Err(StreamsError::topology(format!(
                 "repartition topics {} feed each other, so their partition counts cannot be derived\n  hint: give one of them a fixed count",
@@ -237,6 +247,7 @@ fn derived_count(
     writers: &BTreeMap<&str, Vec<usize>>,
     topic: &str,
     counts: &BTreeMap<String, i32>,
+    with_known: bool,
 ) -> Option<i32> {
     let partners = partners(application, topic);
     let topics = partners
@@ -247,7 +258,11 @@ fn derived_count(
     for topic in topics {
         for writer in writers.get(topic).into_iter().flatten() {
             for source in &application.sub_topologies[*writer].sources {
-                largest = largest.max(Some(*counts.get(&source.topic)?));
+                let count = counts.get(&source.topic).copied();
+                if count.is_none() && !with_known {
+                    return None;
+                }
+                largest = largest.max(count);
             }
         }
     }
@@ -363,6 +378,13 @@ mod tests {
         let second = part(&[repartition("r"), SourceTopic::table("t")], &[], true);
         let plan = resolve(vec![first, second], &[("x", 2), ("t", 7)]).expect("a plan");
         assert_eq!(plan.internal_topics[0].1, 7);
+    }
+
+    #[test]
+    fn a_repartition_topic_that_feeds_itself_gets_the_count_of_the_other_inputs() {
+        let both = [SourceTopic::stream("x"), repartition("r")];
+        let plan = resolve(vec![part(&both, &["r"], false)], &[("x", 4)]).expect("a plan");
+        assert_eq!(plan.internal_topics[0].1, 4);
     }
 
     #[test]

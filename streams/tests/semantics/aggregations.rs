@@ -187,3 +187,22 @@ fn a_stream_joined_with_its_own_aggregate_sees_the_record_already_counted() {
     );
     assert_eq!(texts(&driver, O.name()), ["a=x1@1", "a=y2@2"]);
 }
+
+#[test]
+fn an_aggregate_that_was_null_begins_anew() {
+    let test = driver(|builder| {
+        let add = |_: &Nullable, value: &Nullable, sum: &mut Nullable| {
+            let before = sum.as_ref().map_or("null", |sum| sum.as_ref());
+            let value = value.as_ref().map_or("null", |value| value.as_ref());
+            *sum = (value != "clear").then(|| Str::from(format!("{before}{value}")));
+        };
+        let sums = builder.stream(&S).group_by_key();
+        let sums = sums.aggregate(|| Some(Str::from("0")), add);
+        sums.to_stream().to(&O);
+    });
+    let records = [("a", 5), ("clear", 6), ("b", 1)];
+    let records = records.map(|(value, at)| (Some("k"), Some(value), at));
+    send(&test, &S, &records);
+    // Nor is the time of what was there kept.
+    assert_eq!(texts(&test, "o"), ["k=0a@5", "k=null@6", "k=0b@1"]);
+}

@@ -91,3 +91,13 @@ fn a_merge_below_a_merge_gets_every_record_once() {
     send(&driver, &U, &[(Some("b"), Some("2"), 2)]);
     assert_eq!(texts(&driver, "o"), ["a=1@1", "a=1@1", "b=2@2"]);
 }
+
+#[test]
+fn a_stream_merged_with_itself_is_itself() {
+    let test = driver(|builder| {
+        let stream = builder.stream(&S);
+        stream.merge(&stream).to(&O);
+    });
+    send(&test, &S, &[(Some("k"), Some("v"), 1)]);
+    assert_eq!(texts(&test, "o"), ["k=v@1"]);
+}

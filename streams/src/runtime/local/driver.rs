@@ -175,6 +175,11 @@ impl LocalDriver {
         self.topics.records(name)
     }
 
+    /// Names of all topics there are: external, internal, and those written to.
+    pub fn topic_names(&self) -> impl Iterator<Item = &str> {
+        self.topics.names()
+    }
+
     /// The records of a topic that were not read yet.
     pub fn read(&mut self, name: &str) -> Vec<LocalTopicRecord> {
         let records = self.topics.records(name);

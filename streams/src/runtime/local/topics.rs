@@ -125,6 +125,10 @@ impl Topics {
         )
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
+    }
+
     pub(super) fn records(&self, name: &str) -> &[LocalTopicRecord] {
         self.topics.get(name).map_or(&[], |topic| &topic.records)
     }

@@ -1,0 +1,224 @@
+//! A described topology with its input: what both sides interpret.
+//!
+//! As JSON it is one line; `tests/clients/java/streams/Interpreter.java` reads the same fields.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A topology and its input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Case {
+    /// What it was generated from.
+    pub(crate) seed: u64,
+    /// Whether tables have a cache.
+    pub(crate) cache: bool,
+    /// Whether Kafka Streams keeps its stores in RocksDB; otherwise in memory.
+    pub(crate) persistent: bool,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) records: Vec<Input>,
+}
+
+/// Topic, key, value, timestamp and headers of an input record. Without a topic, it moves the
+/// wall clock on by as many milliseconds as the timestamp says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Input(
+    pub(crate) Option<String>,
+    pub(crate) Option<String>,
+    pub(crate) Option<String>,
+    pub(crate) i64,
+    pub(crate) Vec<(String, String)>,
+);
+
+/// An operator, and the steps that it hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) id: u32,
+    pub(crate) inputs: Vec<u32>,
+    /// Its name, or that of the grouping or join, instead of a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(flatten)]
+    pub(crate) op: Op,
+}
+
+/// What a step does. `f` is a predicate, a function of values or an aggregator, `kf` a function
+/// of keys; see `functions.rs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(crate) enum Op {
+    Stream {
+        topic: String,
+    },
+    Table {
+        topic: String,
+        #[serde(flatten)]
+        kept: Kept,
+    },
+    Filter {
+        f: String,
+    },
+    FilterNot {
+        f: String,
+    },
+    Map {
+        kf: String,
+        f: String,
+    },
+    MapValues {
+        f: String,
+    },
+    SelectKey {
+        kf: String,
+    },
+    FlatMap {
+        kf: String,
+        f: String,
+    },
+    /// Each character of the value.
+    FlatMapValues,
+    Peek,
+    ForEach,
+    Merge,
+    To {
+        topic: String,
+    },
+    GroupByKey,
+    GroupBy {
+        kf: String,
+    },
+    /// Of a grouped stream, with a window or without.
+    Aggregate {
+        kind: Fold,
+        f: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<Window>,
+        /// Counts go to this topic as they are, before they are made text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        counts_to: Option<String>,
+        #[serde(flatten)]
+        kept: Kept,
+    },
+    JoinTable,
+    LeftJoinTable,
+    TableFilter {
+        f: String,
+    },
+    TableFilterNot {
+        f: String,
+    },
+    TableMapValues {
+        f: String,
+    },
+    /// To a stream of text, through `mapValues`.
+    ToStream,
+    TableTo {
+        topic: String,
+    },
+    WindowedFilter {
+        f: String,
+    },
+    WindowedMapValues {
+        f: String,
+    },
+    WindowedTo {
+        topic: String,
+    },
+    /// To a stream whose keys are `key@start-end`.
+    Unwindow,
+}
+
+/// How values are made one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fold {
+    Count,
+    Reduce,
+    Aggregate,
+}
+
+/// A window; all in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Window {
+    Tumbling { size: u64, grace: u64 },
+}
+
+/// How a table is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
+    #[serde(default)]
+    pub(crate) every_update: bool,
+    #[serde(default)]
+    pub(crate) no_changelog: bool,
+}
+
+/// What one side has made of a case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// Why the topology was refused, or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    #[serde(default)]
+    pub(crate) describe: String,
+    /// All records of all topics that were written to.
+    #[serde(default)]
+    pub(crate) topics: BTreeMap<String, Vec<Written>>,
+}
+
+/// Key, value, timestamp and headers of a written record, bytes in hexadecimal, and the number of
+/// the input that it was written for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Written(
+    pub(crate) Option<String>,
+    pub(crate) Option<String>,
+    pub(crate) i64,
+    pub(crate) Vec<(String, Option<String>)>,
+    pub(crate) usize,
+);
+
+impl Answer {
+    /// The answer without what both sides may do differently (see `docs/streams.md`): how often
+    /// a changelog says what a key was between two commits, in which order keys are committed,
+    /// the time of a tombstone in a changelog, and records without a key that a repartition
+    /// topic gets only to be dropped behind it.
+    pub(crate) fn comparable(&self) -> Self {
+        let mut answer = self.clone();
+        for (topic, records) in &mut answer.topics {
+            records.retain(|record| record.0.is_some() || !topic.ends_with("-repartition"));
+        }
+        answer.topics.retain(|_, records| !records.is_empty());
+        let topics = answer.topics.iter_mut();
+        for (_, records) in topics.filter(|(topic, _)| topic.ends_with("-changelog")) {
+            let mut last = BTreeMap::new();
+            for mut record in records.drain(..) {
+                if record.1.is_none() {
+                    record.2 = 0;
+                }
+                last.insert((record.4, record.0.clone()), record);
+            }
+            records.extend(last.into_values());
+        }
+        answer
+    }
+}
+
+impl Case {
+    /// Whether a step reads this topic.
+    pub(crate) fn reads(&self, name: &str) -> bool {
+        self.steps.iter().any(|step| match &step.op {
+            Op::Stream { topic } | Op::Table { topic, .. } => topic == name,
+            _ => false,
+        })
+    }
+
+    /// The operator of each step, as it is called in JSON.
+    pub(crate) fn operators(&self) -> impl Iterator<Item = String> + '_ {
+        self.steps.iter().map(|step| {
+            let json = serde_json::to_value(&step.op).expect("JSON");
+            json["op"].as_str().expect("a name").to_owned()
+        })
+    }
+}

@@ -1,0 +1,327 @@
+//! What Moldau makes of a case.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use moldau_streams::{
+    Builder, KGroupedStream, KStream, KTable, LocalConfig, Materialized, RecordHeader, Str,
+    StreamsError, TestDriver, Topic, Tumbling, Windowed,
+};
+
+use crate::case::{Answer, Case, Fold, Input, Kept, Op, Step, Window, Written};
+use crate::functions::{self as apply, Text};
+
+/// Runs a case on the test driver.
+pub(crate) fn answer(case: &Case) -> Answer {
+    let run = AssertUnwindSafe(|| run(case));
+    match catch_unwind(run) {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => failed(error.to_string()),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            failed(text.unwrap_or_default())
+        }
+    }
+}
+
+fn failed(error: String) -> Answer {
+    Answer {
+        error: Some(error),
+        ..Answer::default()
+    }
+}
+
+fn run(case: &Case) -> Result<Answer, StreamsError> {
+    let builder = Builder::new("app");
+    let mut results = Results::new();
+    for step in &case.steps {
+        build(&builder, step, &mut results);
+    }
+    let topology = builder.build()?;
+    let mut config = LocalConfig::default();
+    if !case.cache {
+        config.cache_max_bytes = 0;
+    }
+    let driver = topology.test_with(config)?;
+    let mut topics = BTreeMap::new();
+    for (index, record) in case.records.iter().enumerate() {
+        send(&driver, record);
+        for name in driver.topic_names() {
+            if !case.reads(&name) {
+                take_written(&driver, &name, index, &mut topics);
+            }
+        }
+    }
+    Ok(Answer {
+        error: None,
+        describe: topology.describe(),
+        topics,
+    })
+}
+
+fn send(driver: &TestDriver, record: &Input) {
+    let Some(topic) = &record.0 else {
+        driver.advance_wall_clock(Duration::from_millis(record.3.unsigned_abs()));
+        return;
+    };
+    let headers = record.4.iter().map(|(key, value)| RecordHeader {
+        key: Str::from(key.clone()),
+        value: Some(value.clone().into_bytes().into()),
+    });
+    let text = |text: &Option<String>| text.clone().map(Str::from);
+    let input = driver.input(&Topic::<Text, Text>::named(topic));
+    let (key, value) = (text(&record.1), text(&record.2));
+    input.send_with_headers(record.3, key, value, headers.collect());
+}
+
+/// Adds what was written to a topic since the last time.
+fn take_written(
+    driver: &TestDriver,
+    topic: &str,
+    index: usize,
+    topics: &mut BTreeMap<String, Vec<Written>>,
+) {
+    let records = driver.raw_topic(topic);
+    if records.is_empty() {
+        return;
+    }
+    let written = topics.entry(topic.to_owned()).or_default();
+    for record in &records[written.len()..] {
+        let headers = record.headers.iter();
+        let headers = headers.map(|header| (header.key.to_string(), hex(header.value.as_deref())));
+        let (key, value) = (hex(record.key.as_deref()), hex(record.value.as_deref()));
+        written.push(Written(
+            key,
+            value,
+            record.timestamp,
+            headers.collect(),
+            index,
+        ));
+    }
+}
+
+fn hex(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What steps have made, by their id.
+type Results = BTreeMap<u32, Made>;
+
+/// What a step has made.
+enum Made {
+    Stream(KStream<Text, Text>),
+    Grouped(KGroupedStream<Text, Text>),
+    Table(KTable<Text, Text>),
+    Windowed(KTable<Windowed<Text>, Text>),
+}
+
+fn build(builder: &Builder, step: &Step, results: &mut Results) {
+    let made = match step.inputs.first().map(|input| &results[input]) {
+        None => Some(source(builder, step)),
+        Some(Made::Stream(stream)) => of_stream(step, stream, results),
+        Some(Made::Grouped(grouped)) => Some(of_grouped(step, grouped)),
+        Some(Made::Table(table)) => of_table(step, table),
+        Some(Made::Windowed(table)) => of_windowed(step, table),
+    };
+    if let Some(made) = made {
+        results.insert(step.id, made);
+    }
+}
+
+fn source(builder: &Builder, step: &Step) -> Made {
+    match &step.op {
+        Op::Stream { topic } => Made::Stream(builder.stream(&Topic::named(topic))),
+        Op::Table { topic, kept } => {
+            Made::Table(builder.table_as(&Topic::named(topic), materialized(kept)))
+        }
+        op => panic!("{op:?} is no source"),
+    }
+}
+
+fn of_stream(step: &Step, stream: &KStream<Text, Text>, results: &Results) -> Option<Made> {
+    let stream = match &step.name {
+        Some(name) => stream.named(name),
+        None => stream.clone(),
+    };
+    let made = match step.op.clone() {
+        Op::Filter { f } => stream.filter(move |key, value| apply::test(&f, key, value)),
+        Op::FilterNot { f } => stream.filter_not(move |key, value| apply::test(&f, key, value)),
+        Op::Map { kf, f } => stream
+            .map(move |key, value| (apply::key(&kf, key, value), apply::value(&f, key, value))),
+        Op::MapValues { f } => {
+            stream.map_values_with_key(move |key, value| apply::value(&f, key, value))
+        }
+        Op::SelectKey { kf } => stream.select_key(move |key, value| apply::key(&kf, key, value)),
+        Op::FlatMap { kf, f } => stream.flat_map(move |key, value, records| {
+            let new_key = apply::key(&kf, key, value);
+            records.push((new_key.clone(), value.clone()));
+            records.push((new_key, apply::value(&f, key, value)));
+        }),
+        Op::FlatMapValues => stream.flat_map_values(apply::characters),
+        Op::Peek => stream.peek(|_, _| {}),
+        Op::ForEach => {
+            stream.for_each(|_, _| {});
+            return None;
+        }
+        Op::Merge => match &results[&step.inputs[1]] {
+            Made::Stream(other) => stream.merge(other),
+            _ => panic!("{step:?} has no stream"),
+        },
+        Op::To { topic } => {
+            stream.to(&Topic::<Text, Text>::named(topic));
+            return None;
+        }
+        Op::GroupByKey => return Some(Made::Grouped(stream.group_by_key())),
+        Op::GroupBy { kf } => {
+            let grouped = stream.group_by(move |key, value| apply::key(&kf, key, value));
+            return Some(Made::Grouped(grouped));
+        }
+        Op::JoinTable => stream.join(table(step, results), apply::join),
+        Op::LeftJoinTable => stream.left_join(table(step, results), |value, found| {
+            apply::join(value, found.unwrap_or(&None))
+        }),
+        op => panic!("{op:?} is not for streams"),
+    };
+    Some(Made::Stream(made))
+}
+
+fn table<'a>(step: &Step, results: &'a Results) -> &'a KTable<Text, Text> {
+    match &results[&step.inputs[1]] {
+        Made::Table(table) => table,
+        _ => panic!("{step:?} has no table"),
+    }
+}
+
+fn of_grouped(step: &Step, grouped: &KGroupedStream<Text, Text>) -> Made {
+    let Op::Aggregate {
+        kind,
+        f,
+        window,
+        counts_to,
+        kept,
+    } = step.op.clone()
+    else {
+        panic!("{step:?} is not for groups");
+    };
+    let grouped = match &step.name {
+        Some(name) => grouped.named(name),
+        None => grouped.clone(),
+    };
+    let kept_as_usual = kept == Kept::default();
+    let kept = materialized(&kept);
+    let add = {
+        let f = f.clone();
+        move |_: &Text, value: &Text, aggregate: &mut Text| {
+            *aggregate = apply::add(&f, value, aggregate);
+        }
+    };
+    let reduce = move |before: &Text, value: &Text| apply::reduce(&f, before, value);
+    let Some(window) = window else {
+        return Made::Table(match kind {
+            Fold::Count => {
+                let counts = if kept_as_usual {
+                    grouped.count()
+                } else {
+                    grouped.count_as(kept)
+                };
+                if let Some(topic) = counts_to {
+                    counts.to_stream().to(&Topic::<Text, i64>::named(topic));
+                }
+                counts.map_values(|count| Some(Str::from(count.to_string())))
+            }
+            Fold::Reduce => grouped.reduce_as(kept, reduce),
+            Fold::Aggregate => grouped.aggregate_as(kept, apply::start, add),
+        });
+    };
+    let windowed = match window {
+        Window::Tumbling { size, grace } => grouped.windowed_by(tumbling(size, grace)),
+    };
+    Made::Windowed(match kind {
+        Fold::Count => {
+            let counts = if kept_as_usual {
+                windowed.count()
+            } else {
+                windowed.count_as(kept)
+            };
+            if let Some(topic) = counts_to {
+                let topic = Topic::<Windowed<Text>, i64>::named(topic);
+                counts.to_stream().to(&topic);
+            }
+            counts.map_values(|count| Some(Str::from(count.to_string())))
+        }
+        Fold::Reduce => windowed.reduce_as(kept, reduce),
+        Fold::Aggregate => windowed.aggregate_as(kept, apply::start, add),
+    })
+}
+
+fn tumbling(size: u64, grace: u64) -> Tumbling {
+    Tumbling::of(Duration::from_millis(size)).grace(Duration::from_millis(grace))
+}
+
+fn of_table(step: &Step, table: &KTable<Text, Text>) -> Option<Made> {
+    let table = match &step.name {
+        Some(name) => table.named(name),
+        None => table.clone(),
+    };
+    let made = match step.op.clone() {
+        Op::TableFilter { f } => table.filter(move |key, value| apply::test(&f, key, value)),
+        Op::TableFilterNot { f } => table.filter_not(move |key, value| apply::test(&f, key, value)),
+        Op::TableMapValues { f } => {
+            table.map_values_with_key(move |key, value| apply::value(&f, key, value))
+        }
+        Op::ToStream => {
+            let stream = table.to_stream();
+            return Some(Made::Stream(
+                stream.map_values(|value| value.clone().flatten()),
+            ));
+        }
+        Op::TableTo { topic } => {
+            table.to_stream().to(&Topic::<Text, Text>::named(topic));
+            return None;
+        }
+        op => panic!("{op:?} is not for tables"),
+    };
+    Some(Made::Table(made))
+}
+
+fn of_windowed(step: &Step, table: &KTable<Windowed<Text>, Text>) -> Option<Made> {
+    let made = match step.op.clone() {
+        Op::WindowedFilter { f } => {
+            table.filter(move |key, value| apply::test(&f, &key.key, value))
+        }
+        Op::WindowedMapValues { f } => {
+            table.map_values_with_key(move |key, value| apply::value(&f, &key.key, value))
+        }
+        Op::WindowedTo { topic } => {
+            let topic = Topic::<Windowed<Text>, Text>::named(topic);
+            table.to_stream().to(&topic);
+            return None;
+        }
+        Op::Unwindow => {
+            let stream = table.to_stream().map(|windowed, value| {
+                let (key, window) = (apply::shown(&windowed.key), windowed.window);
+                let key = format!("{key}@{}-{}", window.start, window.end);
+                (Some(Str::from(key)), value.clone().flatten())
+            });
+            return Some(Made::Stream(stream));
+        }
+        op => panic!("{op:?} is not for windowed tables"),
+    };
+    Some(Made::Windowed(made))
+}
+
+fn materialized(kept: &Kept) -> Materialized {
+    let mut materialized = Materialized::default();
+    if let Some(store) = &kept.store {
+        materialized = Materialized::named(store);
+    }
+    if kept.every_update {
+        materialized = materialized.every_update();
+    }
+    if kept.no_changelog {
+        materialized = materialized.without_changelog();
+    }
+    materialized
+}
