@@ -19,6 +19,6 @@ pub use dsl::{
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{
-    CommitMode, LocalConfig, StartAt, StreamsConfig, StreamsError, StreamsHandle, StreamsMetrics,
-    StreamsState,
+    CommitMode, LocalConfig, ProcessingGuarantee, StartAt, StreamsConfig, StreamsError,
+    StreamsHandle, StreamsMetrics, StreamsState, UncaughtErrorAction, UncaughtErrorHandler,
 };

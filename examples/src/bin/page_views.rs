@@ -56,7 +56,7 @@ fn topology() -> Result<Topology, StreamsError> {
 fn main() -> Result<()> {
     let bootstrap = moldau_examples::start();
     let config = StreamsConfig {
-        commit_interval_ms: 1_000,
+        commit_interval_ms: Some(1_000),
         ..StreamsConfig::default()
     };
     Ok(topology()?.run(&bootstrap, config)?)

@@ -185,7 +185,7 @@ async fn start(engine: &Engine, query: &RunningQuery) -> Result<StreamsHandle, S
     let spec = spec(engine, &query.record).await?;
     let application = application(&spec, &query.counters)?;
     let config = StreamsConfig {
-        commit_interval_ms: engine.config().commit_interval_ms,
+        commit_interval_ms: Some(engine.config().commit_interval_ms),
         state_dir: engine.config().state_dir.clone(),
         ..StreamsConfig::default()
     };

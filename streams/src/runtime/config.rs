@@ -2,11 +2,20 @@
 
 use std::path::PathBuf;
 
+use super::uncaught_error::UncaughtErrorHandler;
+
 /// Settings of a running application. Names and defaults are Kafka Streams'.
 #[derive(Clone, Debug)]
 pub struct StreamsConfig {
-    /// Longest time between two commits (30,000 ms).
-    pub commit_interval_ms: u64,
+    /// What a crash may do to results (`processing.guarantee`, at least once).
+    pub processing_guarantee: ProcessingGuarantee,
+    /// Longest time between two commits; `None` is 30,000 ms, or 100 ms with exactly-once.
+    pub commit_interval_ms: Option<u64>,
+    /// Time after which the cluster aborts the open transaction of a thread that has gone silent
+    /// (10,000 ms). Readers of committed records may have to wait that long after a crash.
+    pub transaction_timeout_ms: u64,
+    /// What to do when a thread meets an error that it cannot handle (stop this client).
+    pub uncaught_error: UncaughtErrorHandler,
     /// Threads in this process, each with a consumer and a producer of its own (1).
     pub num_threads: usize,
     /// How long a task waits for data of an input that has none, although it has read all there
@@ -29,6 +38,8 @@ pub struct StreamsConfig {
     pub group_instance_id: Option<String>,
     /// Replicas of internal topics (-1: the broker's default).
     pub replication_factor: i16,
+    /// How often records that are done are deleted from repartition topics (30,000 ms).
+    pub repartition_purge_interval_ms: u64,
     /// How long to wait for source topics that do not exist yet (30,000 ms).
     pub missing_topic_timeout_ms: u64,
     /// Directory for stores that outlive the process; the in-memory stores do not use it.
@@ -38,7 +49,10 @@ pub struct StreamsConfig {
 impl Default for StreamsConfig {
     fn default() -> Self {
         Self {
-            commit_interval_ms: 30_000,
+            processing_guarantee: ProcessingGuarantee::AtLeastOnce,
+            commit_interval_ms: None,
+            transaction_timeout_ms: 10_000,
+            uncaught_error: UncaughtErrorHandler::default(),
             num_threads: 1,
             max_task_idle_ms: 0,
             cache_max_bytes: 10 * 1024 * 1024,
@@ -47,8 +61,52 @@ impl Default for StreamsConfig {
             session_timeout_ms: 45_000,
             group_instance_id: None,
             replication_factor: -1,
+            repartition_purge_interval_ms: 30_000,
             missing_topic_timeout_ms: 30_000,
             state_dir: None,
         }
+    }
+}
+
+/// What a crash may do to results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProcessingGuarantee {
+    /// Nothing is lost; records since the last commit are processed again, and their results
+    /// written again.
+    #[default]
+    AtLeastOnce,
+    /// Input, state and results move on together, in one transaction per thread and commit
+    /// (KIP-129, KIP-447). Inputs are read committed; readers of the results should do so too.
+    ExactlyOnceV2,
+}
+
+impl StreamsConfig {
+    /// The commit interval that holds, in milliseconds.
+    #[must_use]
+    pub fn effective_commit_interval_ms(&self) -> u64 {
+        let default = match self.processing_guarantee {
+            ProcessingGuarantee::AtLeastOnce => 30_000,
+            ProcessingGuarantee::ExactlyOnceV2 => 100,
+        };
+        self.commit_interval_ms.unwrap_or(default)
+    }
+
+    pub(crate) fn is_exactly_once(&self) -> bool {
+        self.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commit_interval_follows_the_guarantee_unless_it_is_set() {
+        let mut config = StreamsConfig::default();
+        assert_eq!(config.effective_commit_interval_ms(), 30_000);
+        config.processing_guarantee = ProcessingGuarantee::ExactlyOnceV2;
+        assert_eq!(config.effective_commit_interval_ms(), 100);
+        config.commit_interval_ms = Some(7);
+        assert_eq!(config.effective_commit_interval_ms(), 7);
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Output {
     pub(crate) record: OutputRecord,
     /// Bytes that decide the partition, where they are not the key.
     pub(crate) partition_key: Option<Bytes>,
+    /// Whether it is a change of a store, whose offset the store has to know.
+    pub(crate) is_changelog: bool,
 }
 
 impl<'a> TaskContext<'a> {
@@ -214,6 +216,7 @@ impl<'a> TaskContext<'a> {
         self.state.outputs.push(Output {
             record,
             partition_key: None,
+            is_changelog: false,
         });
     }
 
@@ -224,6 +227,7 @@ impl<'a> TaskContext<'a> {
         self.state.outputs.push(Output {
             record,
             partition_key: Some(partition_key),
+            is_changelog: false,
         });
     }
 

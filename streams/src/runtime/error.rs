@@ -115,6 +115,33 @@ pub enum StreamsError {
         /// The client's error.
         error: ClientError,
     },
+    /// Tasks belong to another member by now, or another producer has this thread's transactional
+    /// id. The thread handles it: it joins the group again, and nothing of the open transaction
+    /// becomes visible.
+    #[error("tasks have moved to another member of group \"{group}\": {reason}")]
+    TaskMigrated {
+        /// The group.
+        group: String,
+        /// What said so.
+        reason: String,
+    },
+    /// What was done since the last commit cannot be committed. The thread handles it: it goes
+    /// back to the committed offsets and to the stores as they were then.
+    #[error("work since the last commit of group \"{group}\" has to be done again: {reason}")]
+    TaskCorrupted {
+        /// The group.
+        group: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Another member has asked for the end of the whole application.
+    #[error(
+        "a member of group \"{group}\" has stopped the application\n  hint: its log has the error"
+    )]
+    StoppedByMember {
+        /// The group.
+        group: String,
+    },
     /// The group gave this member only a part of a task's inputs.
     #[error(
         "task {task} needs all of {needed}, but this member was assigned only {assigned}\n  hint: all members of group \"{group}\" must run the same version of the application"
@@ -155,6 +182,9 @@ impl StreamsError {
             Self::Store { .. } => "Store",
             Self::Client { .. } => "Client",
             Self::Assignment { .. } => "Assignment",
+            Self::TaskMigrated { .. } => "TaskMigrated",
+            Self::TaskCorrupted { .. } => "TaskCorrupted",
+            Self::StoppedByMember { .. } => "StoppedByMember",
         }
     }
 

@@ -38,6 +38,17 @@ pub struct StreamsMetrics {
     pub inputs: Vec<InputMetrics>,
     /// The tasks of this process.
     pub tasks: Vec<TaskMetrics>,
+    /// Commits that had something to commit.
+    pub commits: u64,
+    /// Threads that failed and were replaced.
+    pub threads_replaced: u64,
+    /// How often a thread found that its tasks had gone to another member.
+    pub tasks_migrated: u64,
+    /// How often a thread went back to what was committed.
+    pub tasks_corrupted: u64,
+    /// Stores on disk whose content had to be thrown away. Stays 0: they go back to their last
+    /// commit instead. Stores in memory are rebuilt from their changelogs and not counted.
+    pub stores_wiped: u64,
 }
 
 /// Figures of one source topic, of the partitions that this process reads.

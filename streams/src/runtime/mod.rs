@@ -25,11 +25,12 @@ mod record;
 mod store;
 mod task;
 mod task_id;
+mod uncaught_error;
 
 pub use application::{Application, CoPartition, SourceRole, SourceTopic, StartAt, SubTopology};
 pub use cache_budget::CacheBudget;
 pub use cluster::{Streams, StreamsHandle};
-pub use config::StreamsConfig;
+pub use config::{ProcessingGuarantee, StreamsConfig};
 pub use context::TaskContext;
 pub use error::StreamsError;
 pub use global::{GlobalIndex, GlobalStore, GlobalTable, GlobalUpdate};
@@ -44,3 +45,4 @@ pub use store::{
     StoredValue, VersionIter, VersionPut, VersionedStore, VersionedValue, WindowIter, WindowStore,
 };
 pub use task_id::{SourceIndex, StoreIndex, TaskId};
+pub use uncaught_error::{UncaughtErrorAction, UncaughtErrorHandler};

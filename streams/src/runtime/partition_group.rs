@@ -80,6 +80,11 @@ impl PartitionGroup {
         self.queues[queue].partition_time = timestamp;
     }
 
+    /// Sets the offset to commit before anything was taken.
+    pub(crate) fn set_next_offset(&mut self, queue: usize, offset: i64) {
+        self.queues[queue].next_offset = Some(offset);
+    }
+
     pub(crate) fn partition_time(&self, queue: usize) -> i64 {
         self.queues[queue].partition_time
     }

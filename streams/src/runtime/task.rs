@@ -135,6 +135,11 @@ impl Task {
         }
     }
 
+    /// Where an input is to go on, as committed.
+    pub(crate) fn restore_offset(&mut self, input: usize, offset: i64) {
+        self.group.set_next_offset(input, offset);
+    }
+
     /// Starts the program, once the stores are restored.
     pub(crate) fn init(&mut self, wall_clock_ms: i64) -> Result<(), StreamsError> {
         self.call(wall_clock_ms, |program, context| program.init(context))
@@ -243,6 +248,7 @@ impl Task {
                     headers: Vec::new(),
                 },
                 partition_key: None,
+                is_changelog: true,
             };
             let changes = store.take_changes().into_iter().map(record);
             self.state.outputs.extend(changes);
@@ -268,9 +274,20 @@ impl Task {
         self.inputs.iter().enumerate().filter_map(offset).collect()
     }
 
-    /// Second half of a commit, after outputs and offsets are safe.
-    pub(crate) const fn committed(&mut self) {
+    /// Second half of a commit, after outputs and offsets are safe: the stores keep what has
+    /// changed, with the offset of their changelog that `reached` tells where one was written.
+    pub(crate) fn committed(
+        &mut self,
+        reached: impl Fn(&TopicPartition) -> Option<i64>,
+    ) -> Result<(), StreamsError> {
         self.state.commit_requested = false;
+        let partition = self.state.id.partition;
+        for store in &mut self.state.stores {
+            let name = store.changelog_topic();
+            let name = name.map(|topic| TopicPartition::new(topic, partition));
+            store.commit(name.as_ref().and_then(&reached))?;
+        }
+        Ok(())
     }
 
     fn call(

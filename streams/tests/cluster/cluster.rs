@@ -9,7 +9,7 @@ use moldau_broker::{Broker, BrokerConfig, BrokerHandle};
 use moldau_client::admin::NewTopic;
 use moldau_client::consumer::OffsetReset;
 use moldau_client::{
-    Client, ClientConfig, ConsumerConfig, ProducerConfig, ProducerRecord, TopicPartition,
+    Client, ClientConfig, ConsumerConfig, Isolation, ProducerConfig, ProducerRecord, TopicPartition,
 };
 use moldau_streams::{KString, Raw, StreamsConfig, StreamsHandle, Topology};
 use tempfile::TempDir;
@@ -58,6 +58,14 @@ impl Cluster {
     pub(crate) async fn stop(self) {
         if let Some((broker, _directory)) = self.broker {
             broker.shutdown().await.expect("a clean end");
+        }
+    }
+
+    /// Where other processes reach the cluster.
+    pub(crate) fn bootstrap(&self) -> String {
+        match &self.broker {
+            Some((broker, _)) => broker.kafka_addresses()[0].to_string(),
+            None => std::env::var("MOLDAU_TEST_KAFKA").expect("it was there at the start"),
         }
     }
 
@@ -119,6 +127,7 @@ impl Cluster {
         let partitions = 0..count.expect("a topic");
         let mut consumer = self.client.consumer(ConsumerConfig {
             auto_offset_reset: OffsetReset::Earliest,
+            isolation: Isolation::ReadCommitted,
             ..ConsumerConfig::default()
         });
         consumer.assign(
@@ -155,7 +164,7 @@ impl Cluster {
 /// Commits often, so that tests see results soon.
 pub(crate) fn often() -> StreamsConfig {
     StreamsConfig {
-        commit_interval_ms: 50,
+        commit_interval_ms: Some(50),
         missing_topic_timeout_ms: 0,
         ..StreamsConfig::default()
     }

@@ -2,6 +2,8 @@
 //! set to `host:port`, whatever listens there; the answers are the same.
 
 mod cluster;
+mod crash;
+mod exactly_once;
 mod failures;
 mod group;
 mod jobs;

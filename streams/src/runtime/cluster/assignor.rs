@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use moldau_client::consumer::{Assignor, GroupSubscriptions, MemberAssignment, MemberSubscription};
 use moldau_client::{ClientError, KString, TopicPartition};
 
+use super::assignor_data::{self, AssignmentData, SubscriptionData};
+use super::shared::Shared;
+use crate::runtime::error::StreamsError;
 use crate::runtime::plan::Plan;
 use crate::runtime::task_id::TaskId;
 
@@ -15,11 +19,29 @@ use crate::runtime::task_id::TaskId;
 /// least. So a new or a lost member moves as few stores as possible.
 pub(super) struct TaskAssignor {
     pub(super) plan: Arc<Plan>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) process_id: String,
 }
 
 impl Assignor for TaskAssignor {
     fn name(&self) -> &str {
         "moldau-streams"
+    }
+
+    fn subscription_user_data(&self) -> Option<Bytes> {
+        assignor_data::encode(&SubscriptionData {
+            process_id: self.process_id.clone(),
+            stop: self.shared.is_stop_asked(),
+        })
+    }
+
+    fn on_assignment(&self, assignment: &MemberAssignment, _generation: i32) {
+        let data: AssignmentData = assignor_data::decode(assignment.user_data.as_ref());
+        if data.stop && !self.shared.is_stop_asked() {
+            self.shared.fail(StreamsError::StoppedByMember {
+                group: self.shared.group().to_owned(),
+            });
+        }
     }
 
     fn assign(
@@ -49,13 +71,20 @@ impl Assignor for TaskAssignor {
             }
         }
         even_out(&mut shares);
+        let data: Vec<SubscriptionData> = members
+            .iter()
+            .map(|member| assignor_data::decode(member.user_data.as_ref()))
+            .collect();
+        let user_data = assignor_data::encode(&AssignmentData {
+            stop: data.iter().any(|member| member.stop),
+        });
         let assignment = |share: Share| MemberAssignment {
             partitions: share
                 .tasks
                 .iter()
                 .flat_map(|task| self.partitions(*task))
                 .collect(),
-            user_data: None,
+            user_data: user_data.clone(),
         };
         let ids = members.iter().map(|member| member.member_id.clone());
         Ok(ids.zip(shares.into_iter().map(assignment)).collect())
@@ -156,6 +185,8 @@ mod tests {
                 tasks,
                 internal_topics: Vec::new(),
             }),
+            shared: Arc::new(Shared::new("app", 1)),
+            process_id: "p".to_owned(),
         }
     }
 
@@ -227,6 +258,25 @@ mod tests {
         let shares = assign(vec![member("m1", &all), member("m2", &[])]);
         assert_eq!(shares[0], ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]);
         assert_eq!(shares[1], ["r-0", "r-1", "r-2"]);
+    }
+
+    #[test]
+    fn a_member_that_asks_for_the_end_of_the_application_is_heard_by_all() {
+        let mut stopping = member("m1", &[]);
+        let data = SubscriptionData {
+            stop: true,
+            ..SubscriptionData::default()
+        };
+        stopping.user_data = assignor_data::encode(&data);
+        let group = GroupSubscriptions {
+            members: vec![stopping, member("m2", &[])],
+            partition_counts: BTreeMap::new(),
+        };
+        let assignor = assignor();
+        let assignments = assignor.assign(&group).expect("an assignment");
+        assignor.on_assignment(&assignments["m2"], 1);
+        let error = assignor.shared.error();
+        assert!(matches!(error, Some(StreamsError::StoppedByMember { .. })));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Running an application against a cluster: threads, group membership, restore and commits.
 
 mod assignor;
+mod assignor_data;
+mod commit;
+mod core;
 mod global;
 mod inputs;
+mod process_id;
 mod reporter;
 mod restore;
 mod setup;
@@ -10,5 +14,6 @@ mod shared;
 mod streams;
 mod task_set;
 mod thread;
+mod writer;
 
 pub use streams::{Streams, StreamsHandle};

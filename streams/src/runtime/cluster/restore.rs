@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use moldau_client::admin::OffsetSpec;
-use moldau_client::{Client, ConsumerConfig, OffsetReset, TopicPartition};
+use moldau_client::{Client, ConsumerConfig, Isolation, OffsetReset, TopicPartition};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::runtime::error::StreamsError;
@@ -33,6 +33,7 @@ impl Restore {
         partition: i32,
         stores: Vec<StoreSlot>,
         permits: Arc<Semaphore>,
+        committed_only: bool,
     ) -> Self {
         let progress = Arc::new(Progress::default());
         let (sender, done) = oneshot::channel();
@@ -42,7 +43,7 @@ impl Restore {
         tokio::task::spawn_blocking(move || {
             let result = runtime.block_on(async {
                 let _permit = permits.acquire().await;
-                restore(&client, partition, stores, &shared).await
+                restore(&client, partition, stores, &shared, committed_only).await
             });
             // A thread that has given the task up meanwhile does not listen any more.
             let _ = sender.send(result);
@@ -73,6 +74,7 @@ async fn restore(
     partition: i32,
     mut stores: Vec<StoreSlot>,
     progress: &Progress,
+    committed_only: bool,
 ) -> Result<Vec<StoreSlot>, StreamsError> {
     let topics: Vec<_> = stores
         .iter()
@@ -105,7 +107,7 @@ async fn restore(
         stores[index].set_changelog_position(end);
     }
     if !jobs.is_empty() {
-        read(client, &mut stores, &jobs, progress).await?;
+        read(client, &mut stores, &jobs, progress, committed_only).await?;
     }
     Ok(stores)
 }
@@ -123,8 +125,15 @@ async fn read(
     stores: &mut [StoreSlot],
     jobs: &[Job],
     progress: &Progress,
+    committed_only: bool,
 ) -> Result<(), StreamsError> {
     let mut consumer = client.consumer(ConsumerConfig {
+        // The end is that of all records, so open transactions are waited for: they may be those
+        // of the task's last owner.
+        isolation: match committed_only {
+            true => Isolation::ReadCommitted,
+            false => Isolation::ReadUncommitted,
+        },
         auto_offset_reset: OffsetReset::Earliest,
         ..ConsumerConfig::default()
     });
@@ -175,7 +184,7 @@ async fn read(
 }
 
 /// End offsets of changelog partitions.
-pub(super) async fn end_offsets(
+async fn end_offsets(
     client: &Client,
     partitions: &[TopicPartition],
 ) -> Result<std::collections::BTreeMap<TopicPartition, i64>, StreamsError> {

@@ -1,6 +1,7 @@
 //! What the threads of an application and its handle share: state, first error, figures.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,10 +13,46 @@ use crate::runtime::metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMe
 /// What the threads of an application and its handle share.
 #[derive(Debug)]
 pub(super) struct Shared {
+    group: String,
     state: watch::Sender<StreamsState>,
     closing: watch::Sender<bool>,
     error: Mutex<Option<StreamsError>>,
     threads: Mutex<Vec<ThreadReport>>,
+    paused: AtomicBool,
+    stop_asked: AtomicBool,
+    pub(super) counters: Counters,
+}
+
+/// What has happened in all threads since the start.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    commits: AtomicU64,
+    threads_replaced: AtomicU64,
+    tasks_migrated: AtomicU64,
+    tasks_corrupted: AtomicU64,
+    stores_wiped: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn thread_replaced(&self) {
+        self.threads_replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn task_migrated(&self) {
+        self.tasks_migrated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn task_corrupted(&self) {
+        self.tasks_corrupted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn stores_wiped(&self, count: u64) {
+        self.stores_wiped.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
 /// What a thread says about itself.
@@ -50,13 +87,46 @@ pub(super) enum Phase {
 }
 
 impl Shared {
-    pub(super) fn new(threads: usize) -> Self {
+    pub(super) fn new(group: &str, threads: usize) -> Self {
         Self {
+            group: group.to_owned(),
             state: watch::Sender::new(StreamsState::Rebalancing),
             closing: watch::Sender::new(false),
             error: Mutex::new(None),
             threads: Mutex::new(vec![ThreadReport::default(); threads]),
+            paused: AtomicBool::new(false),
+            stop_asked: AtomicBool::new(false),
+            counters: Counters::default(),
         }
+    }
+
+    pub(super) fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// While paused, tasks process nothing and punctuate nothing; membership and commits go on.
+    pub(super) fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// From now on this process asks the others of the group to stop.
+    pub(super) fn ask_all_to_stop(&self) {
+        self.stop_asked.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stop_asked(&self) -> bool {
+        self.stop_asked.load(Ordering::Relaxed)
+    }
+
+    /// Waits, but not beyond the end of the application.
+    pub(super) async fn wait(&self, time: Duration) {
+        let mut closing = self.watch_closing();
+        let closed = closing.wait_for(|closing| *closing);
+        let _ = tokio::time::timeout(time, closed).await;
     }
 
     pub(super) fn state(&self) -> StreamsState {
@@ -128,6 +198,11 @@ impl Shared {
             lag: lags.sum(),
             inputs,
             tasks,
+            commits: self.counters.commits.load(Ordering::Relaxed),
+            threads_replaced: self.counters.threads_replaced.load(Ordering::Relaxed),
+            tasks_migrated: self.counters.tasks_migrated.load(Ordering::Relaxed),
+            tasks_corrupted: self.counters.tasks_corrupted.load(Ordering::Relaxed),
+            stores_wiped: self.counters.stores_wiped.load(Ordering::Relaxed),
         }
     }
 

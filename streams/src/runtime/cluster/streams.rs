@@ -5,19 +5,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use moldau_client::Client;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::core::Core;
 use super::global;
+use super::process_id::process_id;
 use super::setup::prepare;
 use super::shared::Shared;
-use super::task_set::TaskSet;
-use super::thread::StreamThread;
 use crate::runtime::application::Application;
 use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{StreamsMetrics, StreamsState};
-use crate::runtime::plan::Plan;
 use crate::runtime::task::TaskSettings;
 
 /// Runs applications against a cluster.
@@ -43,10 +43,12 @@ impl Streams {
             });
         }
         let plan = Arc::new(prepare(&client, &application, &config).await?);
-        let shared = Arc::new(Shared::new(config.num_threads));
+        let group = &application.application_id;
+        let shared = Arc::new(Shared::new(group, config.num_threads));
         let global_stores = global::start(&client, &application, &shared).await?;
-        let starter = Starter {
-            shared,
+        let core = Arc::new(Core {
+            process_id: process_id(config.state_dir.as_deref(), group)?,
+            shared: Arc::clone(&shared),
             application: Arc::new(application),
             plan,
             settings: TaskSettings {
@@ -57,60 +59,29 @@ impl Streams {
             permits: Arc::new(Semaphore::new(CONCURRENT_RESTORES)),
             client,
             config,
-        };
+            runtime: Handle::current(),
+        });
         let mut handle = StreamsHandle {
-            shared: Arc::clone(&starter.shared),
+            shared,
             threads: Vec::new(),
         };
-        for index in 0..starter.config.num_threads {
-            handle.threads.push(starter.thread(index)?);
+        for index in 0..core.config.num_threads {
+            handle.threads.push(spawn(&core, index)?);
         }
         Ok(handle)
     }
 }
 
-/// What all threads are made from.
-struct Starter {
-    client: Client,
-    application: Arc<Application>,
-    plan: Arc<Plan>,
-    config: StreamsConfig,
-    settings: TaskSettings,
-    shared: Arc<Shared>,
-    permits: Arc<Semaphore>,
-}
-
-impl Starter {
-    fn thread(&self, index: usize) -> Result<JoinHandle<()>, StreamsError> {
-        let tasks = TaskSet::new(
-            Arc::clone(&self.application),
-            Arc::clone(&self.plan),
-            self.settings.clone(),
-            self.client.clone(),
-            Arc::clone(&self.permits),
-        );
-        let thread = StreamThread::new(
-            index,
-            self.client.clone(),
-            &self.application,
-            &self.plan,
-            self.config.clone(),
-            Arc::clone(&self.shared),
-            tasks,
-        )?;
-        let name = format!(
-            "{}-StreamThread-{}",
-            self.application.application_id,
-            index + 1
-        );
-        let builder = std::thread::Builder::new().name(name);
-        builder
-            .spawn(move || thread.run())
-            .map_err(|error| StreamsError::Config {
-                setting: "num_threads",
-                reason: format!("a thread could not be started: {error}"),
-            })
-    }
+fn spawn(core: &Arc<Core>, index: usize) -> Result<JoinHandle<()>, StreamsError> {
+    let group = &core.application.application_id;
+    let name = format!("{group}-StreamThread-{}", index + 1);
+    let builder = std::thread::Builder::new().name(name);
+    let core = Arc::clone(core);
+    let spawned = builder.spawn(move || core.run_thread(index));
+    spawned.map_err(|error| StreamsError::Config {
+        setting: "num_threads",
+        reason: format!("a thread could not be started: {error}"),
+    })
 }
 
 /// A running application. Dropping it closes the application in the background;
@@ -161,6 +132,22 @@ impl StreamsHandle {
             .wait_for(|state| matches!(state, StreamsState::Failed | StreamsState::Closed))
             .await;
         debug_assert!(ended.is_ok(), "the sender is in the handle itself");
+    }
+
+    /// Stops processing until [`resume`](Self::resume); membership, stores and commits stay.
+    pub fn pause(&self) {
+        self.shared.set_paused(true);
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.shared.set_paused(false);
+    }
+
+    /// Whether processing is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.shared.is_paused()
     }
 
     /// Commits, leaves the group and waits for the threads.

@@ -9,7 +9,7 @@ use moldau_client::{Client, Consumer, OffsetAndMetadata, TopicPartition};
 use tokio::sync::Semaphore;
 
 use super::inputs::{Paused, Routes};
-use super::restore::{Restore, end_offsets};
+use super::restore::Restore;
 use crate::runtime::application::{Application, StartAt};
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{TaskMetrics, TaskRunState};
@@ -25,6 +25,7 @@ pub(super) struct TaskSet {
     settings: TaskSettings,
     client: Client,
     restore_permits: Arc<Semaphore>,
+    is_exactly_once: bool,
     pub(super) routes: Routes,
     pub(super) paused: Paused,
     tasks: BTreeMap<TaskId, Assigned>,
@@ -33,8 +34,8 @@ pub(super) struct TaskSet {
     suspended: BTreeMap<TaskId, Vec<StoreSlot>>,
     /// Figures of tasks that are gone.
     past: Totals,
-    /// What is committed, so that only changes are.
-    pub(super) committed: BTreeMap<TopicPartition, i64>,
+    /// Offset and metadata that are committed, so that only changes are.
+    pub(super) committed: BTreeMap<TopicPartition, (i64, String)>,
 }
 
 struct Assigned {
@@ -60,6 +61,7 @@ impl TaskSet {
         settings: TaskSettings,
         client: Client,
         restore_permits: Arc<Semaphore>,
+        is_exactly_once: bool,
     ) -> Self {
         Self {
             routes: Routes::new(&plan),
@@ -68,6 +70,7 @@ impl TaskSet {
             settings,
             client,
             restore_permits,
+            is_exactly_once,
             paused: Paused::default(),
             tasks: BTreeMap::new(),
             suspended: BTreeMap::new(),
@@ -96,7 +99,9 @@ impl TaskSet {
                 let name = task.inputs()[index].name.clone();
                 if let Some(committed) = committed.get(&name) {
                     task.restore_time(index, &committed.metadata);
-                    self.committed.insert(name.clone(), committed.offset);
+                    task.restore_offset(index, committed.offset);
+                    let place = (committed.offset, committed.metadata.to_string());
+                    self.committed.insert(name.clone(), place);
                 }
                 self.paused.set(consumer, &name, true);
             }
@@ -105,7 +110,9 @@ impl TaskSet {
             }
             let stores = std::mem::take(task.stores_mut());
             let permits = Arc::clone(&self.restore_permits);
-            let restore = Restore::start(self.client.clone(), id.partition, stores, permits);
+            let client = self.client.clone();
+            let committed = self.is_exactly_once;
+            let restore = Restore::start(client, id.partition, stores, permits, committed);
             let assigned = Assigned {
                 task,
                 restore: Some(restore),
@@ -125,7 +132,12 @@ impl TaskSet {
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, StreamsError> {
         let failed = |error| StreamsError::client("look up committed offsets", error);
         let committed = consumer.committed(assigned).await.map_err(failed)?;
-        for name in assigned.iter().filter(|name| !committed.contains_key(name)) {
+        for name in assigned {
+            if let Some(place) = committed.get(name) {
+                let sought = consumer.seek(name, place.offset);
+                sought.map_err(failed)?;
+                continue;
+            }
             let Some((id, index)) = self.routes.of(name) else {
                 continue;
             };
@@ -196,30 +208,29 @@ impl TaskSet {
     }
 
     /// Gives up all tasks after they were committed, and keeps their stores in case they come back.
-    pub(super) async fn suspend(&mut self) -> Result<(), StreamsError> {
+    pub(super) fn suspend(&mut self) {
         self.past = self.totals();
         for (id, mut assigned) in std::mem::take(&mut self.tasks) {
             if assigned.restore.is_some() {
                 continue;
             }
             let stores = std::mem::take(assigned.task.stores_mut());
-            let topics = stores.iter().filter_map(StoreSlot::changelog_topic);
-            let names: Vec<_> = topics
-                .map(|topic| TopicPartition::new(topic, id.partition))
-                .collect();
-            let ends = end_offsets(&self.client, &names).await?;
-            let mut kept = Vec::new();
-            for mut store in stores {
-                if let Some(topic) = store.changelog_topic() {
-                    let end = ends.get(&TopicPartition::new(topic, id.partition)).copied();
-                    store.set_changelog_position(end.unwrap_or(0));
-                }
-                kept.push(store);
-            }
-            self.suspended.insert(id, kept);
+            self.suspended.insert(id, stores);
         }
         self.committed.clear();
-        Ok(())
+    }
+
+    /// Starts all tasks anew from what is committed. Gives the number of stores on disk that were
+    /// wiped.
+    pub(super) async fn revive(&mut self, consumer: &mut Consumer) -> Result<u64, StreamsError> {
+        self.suspend();
+        for store in self.suspended.values_mut().flatten() {
+            // A store in memory is empty now; it is read from its changelog as a whole.
+            store.rollback()?;
+        }
+        let assigned = consumer.assignment();
+        self.assign(consumer, &assigned).await?;
+        Ok(0)
     }
 
     /// Forgets all tasks: they belong to somebody else by now.
@@ -242,8 +253,9 @@ impl TaskSet {
         let done = self
             .committed
             .iter()
-            .filter(|(name, offset)| **offset > 0 && is_repartition(name));
-        done.map(|(name, offset)| (name.clone(), *offset)).collect()
+            .filter(|(name, (offset, _))| *offset > 0 && is_repartition(name));
+        done.map(|(name, (offset, _))| (name.clone(), *offset))
+            .collect()
     }
 
     /// Figures of all tasks that this thread has or had.

@@ -330,8 +330,7 @@ impl LocalDriver {
             self.committed
                 .insert(offset.name, (offset.offset, offset.metadata));
         }
-        running.task.committed();
-        Ok(())
+        running.task.committed(|_| None)
     }
 
     /// Appends what a task has written to the topics.
@@ -343,6 +342,7 @@ impl LocalDriver {
         for Output {
             record: output,
             partition_key,
+            ..
         } in outputs
         {
             let by_part = |key: &Bytes| self.topics.partition_of(&output.topic, key, &self.config);

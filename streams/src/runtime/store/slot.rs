@@ -58,6 +58,24 @@ impl StoreSlot {
         self.changelog_position = Some(offset);
     }
 
+    /// Makes what has changed since the last commit last, together with the changelog offset that
+    /// it reaches; `None` if nothing went to the changelog.
+    #[expect(clippy::unnecessary_wraps, reason = "an engine on disk can fail")]
+    pub(crate) fn commit(&mut self, changelog_position: Option<i64>) -> Result<(), StreamsError> {
+        if changelog_position.is_some() {
+            self.changelog_position = changelog_position;
+        }
+        Ok(())
+    }
+
+    /// Forgets what has changed since the last commit. False if the engine cannot do that: then
+    /// the store is empty, and its whole changelog has to be read.
+    #[expect(clippy::unnecessary_wraps, reason = "an engine on disk can fail")]
+    pub(crate) fn rollback(&mut self) -> Result<bool, StreamsError> {
+        *self = Self::open(&self.spec);
+        Ok(false)
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.spec.name
     }

@@ -1,0 +1,33 @@
+//! What members and the group's leader tell each other beside topics and partitions, as JSON.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// What a member tells the leader.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct SubscriptionData {
+    /// Process that the member belongs to.
+    pub(super) process_id: String,
+    /// Whether the whole application is to stop.
+    pub(super) stop: bool,
+}
+
+/// What the leader tells a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct AssignmentData {
+    /// Whether the whole application is to stop.
+    pub(super) stop: bool,
+}
+
+/// Bytes of such data.
+pub(super) fn encode(data: &impl Serialize) -> Option<Bytes> {
+    serde_json::to_vec(data).ok().map(Bytes::from)
+}
+
+/// Reads such data; what another version has written and cannot be read counts as empty.
+pub(super) fn decode<T: Default + for<'a> Deserialize<'a>>(bytes: Option<&Bytes>) -> T {
+    let data = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    data.unwrap_or_default()
+}

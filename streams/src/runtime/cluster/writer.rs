@@ -1,0 +1,349 @@
+//! The writing side of one thread: its producer, the transaction that is open, and how far the
+//! changelogs are written.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use moldau_client::partitioner::partition_for_key;
+use moldau_client::{
+    Client, ClientError, Consumer, Delivery, ErrorCode, KString, OffsetAndMetadata, Producer,
+    ProducerConfig, ProducerRecord, TopicPartition, TransactionalProducer,
+};
+
+use crate::runtime::context::Output;
+use crate::runtime::error::StreamsError;
+
+/// The writing side of one thread.
+pub(super) struct Writer {
+    client: Client,
+    group: String,
+    sink: Sink,
+    /// The last record of each changelog partition since the last commit.
+    changelogs: BTreeMap<TopicPartition, Delivery>,
+}
+
+enum Sink {
+    AtLeastOnce(Producer),
+    ExactlyOnce {
+        transactional_id: String,
+        config: ProducerConfig,
+        /// `None` before the first transaction, and after one that went wrong.
+        producer: Option<Box<TransactionalProducer>>,
+    },
+}
+
+/// Whether a commit took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Committed {
+    Yes,
+    /// Nothing is lost; the next commit covers it.
+    Later,
+}
+
+impl Writer {
+    pub(super) fn at_least_once(client: Client, group: String) -> Self {
+        let producer = client.producer(ProducerConfig::default());
+        Self::new(client, group, Sink::AtLeastOnce(producer))
+    }
+
+    /// Each thread that runs at the same time needs a `transactional_id` of its own.
+    pub(super) fn exactly_once(
+        client: Client,
+        group: String,
+        transactional_id: String,
+        transaction_timeout_ms: u64,
+    ) -> Self {
+        let config = ProducerConfig {
+            transaction_timeout_ms,
+            ..ProducerConfig::default()
+        };
+        let sink = Sink::ExactlyOnce {
+            transactional_id,
+            config,
+            producer: None,
+        };
+        Self::new(client, group, sink)
+    }
+
+    fn new(client: Client, group: String, sink: Sink) -> Self {
+        Self {
+            client,
+            group,
+            sink,
+            changelogs: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a transaction is open that nobody would end if there were no more input.
+    pub(super) fn is_open(&self) -> bool {
+        match &self.sink {
+            Sink::AtLeastOnce(_) => false,
+            Sink::ExactlyOnce { producer, .. } => {
+                producer.as_ref().is_some_and(|producer| producer.is_open())
+            }
+        }
+    }
+
+    /// Hands over what tasks have written, in order; opens a transaction first if there is none.
+    pub(super) async fn send(&mut self, outputs: &mut Vec<Output>) -> Result<(), StreamsError> {
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        self.begin().await?;
+        for output in outputs.drain(..) {
+            let topic = output.record.topic.clone();
+            let sent = self.send_one(output).await;
+            sent.map_err(|error| self.failed(&format!("write to topic \"{topic}\""), error))?;
+        }
+        Ok(())
+    }
+
+    async fn send_one(&mut self, output: Output) -> Result<(), ClientError> {
+        let record = output.record;
+        let mut partition = record.partition;
+        if let (None, Some(key)) = (partition, &output.partition_key) {
+            let count = partitions(&self.client, &record.topic).await?;
+            partition = Some(partition_for_key(key, count));
+        }
+        let changelog = partition
+            .filter(|_| output.is_changelog)
+            .map(|partition| (record.topic.clone(), partition));
+        let record = ProducerRecord {
+            topic: record.topic,
+            partition,
+            timestamp: Some(record.timestamp),
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        };
+        let delivery = match &self.sink {
+            Sink::AtLeastOnce(producer) => producer.send(record).await?,
+            Sink::ExactlyOnce { producer, .. } => match producer {
+                Some(producer) => producer.send(record).await?,
+                None => return Err(ClientError::Closed { object: "producer" }),
+            },
+        };
+        if let Some((topic, partition)) = changelog {
+            let name = TopicPartition { topic, partition };
+            self.changelogs.insert(name, delivery);
+        }
+        Ok(())
+    }
+
+    /// Opens a transaction if there is none; makes the producer first if there is none.
+    async fn begin(&mut self) -> Result<(), StreamsError> {
+        let Sink::ExactlyOnce {
+            transactional_id,
+            config,
+            producer,
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
+        if producer.is_none() {
+            let made = initialise(&self.client, transactional_id, config).await;
+            let made = made.map_err(|error| {
+                StreamsError::client(format!("take over \"{transactional_id}\""), error)
+            })?;
+            *producer = Some(Box::new(made));
+        }
+        let begun = match producer {
+            Some(producer) if !producer.is_open() => producer.begin(),
+            _ => Ok(()),
+        };
+        begun.map_err(|error| self.failed("begin a transaction", error))
+    }
+
+    /// Makes everything that was sent, and these offsets, last: in one transaction, or one after
+    /// the other.
+    pub(super) async fn commit(
+        &mut self,
+        consumer: &mut Consumer,
+        offsets: &[(TopicPartition, OffsetAndMetadata)],
+    ) -> Result<Committed, StreamsError> {
+        if let Sink::AtLeastOnce(producer) = &self.sink {
+            let flushed = producer.flush().await;
+            flushed.map_err(|error| self.failed("write outputs and changelogs", error))?;
+            if offsets.is_empty() {
+                return Ok(Committed::Yes);
+            }
+            return match consumer.commit(offsets).await {
+                Ok(()) => Ok(Committed::Yes),
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "commit failed, trying again at the next one");
+                    Ok(Committed::Later)
+                }
+                Err(error) => Err(self.failed("commit offsets", error)),
+            };
+        }
+        if !offsets.is_empty() {
+            self.begin().await?;
+        }
+        let ended = self.end(consumer, offsets).await;
+        ended.map_err(|error| self.failed("commit a transaction", error))?;
+        Ok(Committed::Yes)
+    }
+
+    async fn end(
+        &mut self,
+        consumer: &Consumer,
+        offsets: &[(TopicPartition, OffsetAndMetadata)],
+    ) -> Result<(), ClientError> {
+        let Sink::ExactlyOnce {
+            producer: Some(producer),
+            ..
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
+        if !producer.is_open() {
+            return Ok(());
+        }
+        if !offsets.is_empty() {
+            let group = consumer.group_metadata()?;
+            producer.send_offsets(&group, offsets).await?;
+        }
+        let deadline = Instant::now() + END_LIMIT;
+        loop {
+            match producer.commit().await {
+                // The outcome is open; only the same call finds it out.
+                Err(error) if error.is_retriable() && Instant::now() < deadline => {
+                    tracing::warn!(%error, "the outcome of a transaction is not known yet");
+                    tokio::time::sleep(RETRY).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Offsets behind what was written to changelogs since the last call; all of it is delivered.
+    pub(super) async fn changelog_positions(&mut self) -> BTreeMap<TopicPartition, i64> {
+        let mut positions = BTreeMap::new();
+        for (name, delivery) in std::mem::take(&mut self.changelogs) {
+            // A failed delivery has failed the commit already.
+            if let Ok(stored) = delivery.await
+                && stored.offset >= 0
+            {
+                positions.insert(name, stored.offset + 1);
+            }
+        }
+        positions
+    }
+
+    /// Drops the open transaction. A producer that cannot do so is given up; the next one with
+    /// its id ends the transaction.
+    pub(super) async fn abort(&mut self) {
+        self.changelogs.clear();
+        let Sink::ExactlyOnce { producer, .. } = &mut self.sink else {
+            return;
+        };
+        let Some(mut open) = producer.take() else {
+            return;
+        };
+        if !open.is_open() {
+            *producer = Some(open);
+            return;
+        }
+        match open.abort().await {
+            Ok(()) => *producer = Some(open),
+            Err(error) => {
+                tracing::info!(%error, "a transactional producer is replaced");
+                open.close(CLOSE_LIMIT).await;
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        match self.sink {
+            Sink::AtLeastOnce(producer) => {
+                let _ = tokio::time::timeout(CLOSE_LIMIT, producer.close()).await;
+            }
+            Sink::ExactlyOnce { producer, .. } => {
+                if let Some(producer) = producer {
+                    producer.close(CLOSE_LIMIT).await;
+                }
+            }
+        }
+    }
+
+    /// What an error of the client means for the tasks.
+    fn failed(&self, action: &str, error: ClientError) -> StreamsError {
+        let group = self.group.clone();
+        let reason = error.to_string();
+        let is_exactly_once = matches!(self.sink, Sink::ExactlyOnce { .. });
+        match &error {
+            // Another process runs under this one's `group_instance_id`; both would go on for ever.
+            error if error.code() == Some(ErrorCode::FencedInstanceId) => {
+                StreamsError::client(action, error.clone())
+            }
+            ClientError::MustAbort { cause, .. } if !is_member_fenced(cause) => {
+                StreamsError::TaskCorrupted { group, reason }
+            }
+            ClientError::MustAbort { .. }
+            | ClientError::Fenced { .. }
+            | ClientError::ProducerFenced { .. }
+            | ClientError::ProducerBroken { .. }
+            | ClientError::TransactionState { .. } => StreamsError::TaskMigrated { group, reason },
+            error if is_member_fenced(error) => StreamsError::TaskMigrated { group, reason },
+            error if is_exactly_once && error.is_retriable() => {
+                StreamsError::TaskCorrupted { group, reason }
+            }
+            _ => StreamsError::client(action, error),
+        }
+    }
+}
+
+/// Whether the group has gone on without this member.
+fn is_member_fenced(error: &ClientError) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ErrorCode::IllegalGeneration
+                | ErrorCode::UnknownMemberId
+                | ErrorCode::StaleMemberEpoch
+                | ErrorCode::FencedMemberEpoch
+        )
+    )
+}
+
+/// Whether the offsets can be committed once the group has agreed.
+fn is_passing(error: &ClientError) -> bool {
+    error.is_retriable() || error.code() == Some(ErrorCode::RebalanceInProgress)
+}
+
+/// Takes a transactional id over; its last transaction is over then.
+async fn initialise(
+    client: &Client,
+    transactional_id: &str,
+    config: &ProducerConfig,
+) -> Result<TransactionalProducer, ClientError> {
+    let deadline = Instant::now() + END_LIMIT;
+    loop {
+        let made = client.transactional_producer(transactional_id, config.clone());
+        match made.await {
+            Err(error) if error.is_retriable() && Instant::now() < deadline => {
+                tracing::warn!(%error, "a transactional producer cannot start yet");
+                tokio::time::sleep(RETRY).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Partition count of an output topic, as last heard, else asked for.
+async fn partitions(client: &Client, topic: &KString) -> Result<i32, ClientError> {
+    if let Some(count) = client.cluster_metadata().partition_count(topic) {
+        return Ok(count);
+    }
+    client
+        .partition_count(topic)
+        .await?
+        .ok_or_else(|| ClientError::UnknownTopic {
+            topic: topic.to_string(),
+        })
+}
+
+/// How long the start and the end of a transaction are tried again.
+const END_LIMIT: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_millis(100);
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
