@@ -427,3 +427,13 @@ fn a_named_grouping_used_again_uses_up_three_numbers() {
         "{text}"
     );
 }
+
+#[test]
+fn a_source_read_again_is_the_last_parent_of_a_merge() {
+    let text = described(|builder| {
+        let odd = builder.stream(&S).filter(|_, _| true);
+        let _ = builder.stream(&S).merge(&odd);
+    });
+    let parents = "<-- KSTREAM-FILTER-0000000001, KSTREAM-SOURCE-0000000000\n";
+    assert!(text.contains(parents), "{text}");
+}

@@ -106,7 +106,8 @@ impl Builder {
             }
         };
         drop(graph);
-        KStream::new(Rc::clone(&self.graph), source, [source].into(), false)
+        let graph = Rc::clone(&self.graph);
+        KStream::new(graph, source, [source].into(), false).read_again(same.is_some())
     }
 
     /// A table that holds the last value of each key of a topic. A null value removes its key.

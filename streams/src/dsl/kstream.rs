@@ -35,6 +35,9 @@ pub struct KStream<K, V> {
     /// Whether the key was changed since the records were partitioned by it.
     pub(super) repartition_required: bool,
     pub(super) next_name: Option<String>,
+    /// Whether this is a topic that was read before. Kafka Streams makes one source of the two
+    /// and hangs what follows this one on it last.
+    is_read_again: bool,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -51,7 +54,15 @@ impl<K: Data, V: Data> KStream<K, V> {
             sources,
             repartition_required,
             next_name: None,
+            is_read_again: false,
             types: PhantomData,
+        }
+    }
+
+    pub(super) fn read_again(self, is_read_again: bool) -> Self {
+        Self {
+            is_read_again,
+            ..self
         }
     }
 
@@ -227,7 +238,10 @@ impl<K: Data, V: Data> KStream<K, V> {
         });
         // Kafka Streams merges a stream with itself to itself: each record comes once.
         let is_same = self.node == other.node;
-        let parents = [self.node, other.node];
+        let mut parents = [self.node, other.node];
+        if self.is_read_again {
+            parents.reverse();
+        }
         let parents = if is_same { &parents[..1] } else { &parents };
         let node = graph.add_node(name, NodeKind::Processor, parents, Vec::new(), build);
         drop(graph);
@@ -435,6 +449,7 @@ impl<K, V> Clone for KStream<K, V> {
             sources: self.sources.clone(),
             repartition_required: self.repartition_required,
             next_name: None,
+            is_read_again: self.is_read_again,
             types: PhantomData,
         }
     }

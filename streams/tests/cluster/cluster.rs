@@ -69,6 +69,11 @@ impl Cluster {
         }
     }
 
+    /// What all names of this test begin with.
+    pub(crate) fn prefix(&self) -> String {
+        self.name.clone()
+    }
+
     /// A topic or application name of this test.
     pub(crate) fn name(&self, part: &str) -> String {
         format!("{}-{part}", self.name)

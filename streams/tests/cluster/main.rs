@@ -6,4 +6,5 @@ mod crash;
 mod exactly_once;
 mod failures;
 mod group;
+mod hand_over;
 mod jobs;

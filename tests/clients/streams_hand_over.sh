@@ -1,0 +1,8 @@
+# A job of Kafka Streams 4.3 and the same job of Moldau take over from each other, with state and positions, in turn.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+source "$here/java/streams/compile.sh"
+export MOLDAU_STREAMS_JVM="$java -Xmx512M -XX:+UseSerialGC -cp $classes:$lib/* -Dlog4j2.configurationFile=$here/java/streams/log4j2.properties"
+export MOLDAU_TEST_KAFKA=$BOOTSTRAP
+cd "$here/../.."
+cargo test --locked -p moldau-streams --test cluster -- hand_over
