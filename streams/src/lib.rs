@@ -12,10 +12,11 @@ pub mod runtime;
 
 pub use bytes::Bytes as Raw;
 pub use dsl::{
-    Builder, Consumed, Data, Fits, Json, KGroupedStream, KStream, KTable, Materialized, OnError,
-    RecordPart, Serde, SerdeContext, SerdeError, TestDriver, TestInput, TestOutput, TestStore,
-    TestWindowStore, TimeWindowedKStream, Topic, Topology, Tumbling, TumblingSize, Window,
-    Windowed, windowed,
+    Branches, Builder, Consumed, Data, Fits, ForeignKey, ForeignKeyJoin, Inner, JoinRhs, Json,
+    KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, OnError, Outer, RecordPart,
+    Repartitioned, Serde, SerdeContext, SerdeError, StreamTableJoin, TableTableJoin, TableValue,
+    TestDriver, TestInput, TestOutput, TestStore, TestWindowStore, TimeWindowedKStream, Topic,
+    Topology, Tumbling, TumblingSize, Window, Windowed, windowed,
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{

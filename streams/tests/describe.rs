@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use moldau_streams::{Builder, Consumed, KStream, Materialized, Str, Topic, Tumbling, Windowed};
+use moldau_streams::{
+    Builder, Consumed, KStream, KTable, Materialized, Repartitioned, Str, Topic, Tumbling, Windowed,
+};
 
 const LINES: Topic<Str, Str> = Topic::new("lines");
 const S: Topic<Str, Str> = Topic::new("s");
@@ -171,7 +173,8 @@ fn a_joined_table_has_a_store() {
             let table = builder.table(&T);
             builder
                 .stream(&S)
-                .join(&table, |value, _| value.clone())
+                .join(&table)
+                .by(|value, _| value.clone())
                 .to(&OUT);
         },
         expected,
@@ -187,7 +190,11 @@ fn a_join_after_a_key_change_is_repartitioned() {
             let swapped = builder
                 .stream(&S)
                 .map(|key, value| (value.clone(), key.clone()));
-            swapped.left_join(&table, |value, _| value.clone()).to(&OUT);
+            swapped
+                .join(&table)
+                .left()
+                .by(|value, _| value.clone())
+                .to(&OUT);
         },
         expected,
     );
@@ -204,7 +211,9 @@ fn a_named_join_names_its_repartition_topic() {
                 .map(|key, value| (value.clone(), key.clone()));
             swapped
                 .named("jn")
-                .left_join(&table, |value, _| value.clone())
+                .join(&table)
+                .left()
+                .by(|value, _| value.clone())
                 .to(&OUT);
         },
         expected,
@@ -218,10 +227,11 @@ fn a_join_may_follow_a_join_of_the_same_table() {
         |builder| {
             let stream = builder.stream(&S);
             let table = builder.table(&T);
-            let joined = stream.join(&table, |value, _| value.clone());
+            let joined = stream.join(&table).by(|value, _| value.clone());
             let rekeyed = by_value(&joined.map_values(Clone::clone));
             rekeyed
-                .join(&table, |value, _| value.clone())
+                .join(&table)
+                .by(|value, _| value.clone())
                 .to(&Topic::<Str, Str>::new("o"));
         },
         expected,
@@ -235,7 +245,7 @@ fn a_stream_may_be_joined_with_its_own_aggregate() {
         |builder| {
             let stream = builder.stream(&S);
             let counts = stream.group_by_key().count();
-            stream.join(&counts, |value, _| value.clone()).to(&OUT);
+            stream.join(&counts).by(|value, _| value.clone()).to(&OUT);
         },
         expected,
     );
@@ -309,7 +319,8 @@ fn table_operators() {
                 .map_values(Clone::clone);
             builder
                 .stream(&S)
-                .join(&table, |value, _| value.clone())
+                .join(&table)
+                .by(|value, _| value.clone())
                 .to(&OUT);
             table.to_stream().to(&Topic::<Str, Str>::new("tt"));
         },
@@ -437,3 +448,177 @@ fn a_source_read_again_is_the_last_parent_of_a_merge() {
     let parents = "<-- KSTREAM-FILTER-0000000001, KSTREAM-SOURCE-0000000000\n";
     assert!(text.contains(parents), "{text}");
 }
+
+fn plus(one: &Str, other: &Str) -> Str {
+    Str::from(format!("{one}{other}"))
+}
+
+fn optional(one: Option<&Str>, _: Option<&Str>) -> Str {
+    one.cloned().unwrap_or_default()
+}
+
+#[test]
+fn table_join() {
+    let expected = include_str!("describe/table_join.txt");
+    check(
+        |builder| {
+            let (this, other) = (builder.table(&T), builder.table(&U));
+            this.join(&other).by(plus).to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn table_join_in_a_store_of_its_own() {
+    let expected = include_str!("describe/table_join_named_store.txt");
+    check(
+        |builder| {
+            let (this, other) = (builder.table(&T), builder.table(&U));
+            let joined = this.join(&other).left().by_as("jm", |one, _| one.clone());
+            joined.to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_table_join_names_its_sides() {
+    let expected = include_str!("describe/table_join_named.txt");
+    check(
+        |builder| {
+            let (this, other) = (builder.table(&T), builder.table(&U));
+            let joined = this.named("jn").join(&other).outer().by_as("js", optional);
+            joined.to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_joined_table_with_a_store_is_looked_up_there() {
+    let expected = include_str!("describe/table_map_values_named_store.txt");
+    check(
+        |builder| {
+            let mapped = builder.table(&T).map_values_as("mm", Clone::clone);
+            let other = builder.table(&U);
+            let joined = mapped.join(&other).left().by(|one: &Str, _| one.clone());
+            joined.to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn table_aggregate() {
+    let expected = include_str!("describe/table_aggregate.txt");
+    check(
+        |builder| {
+            let grouped = builder
+                .table(&T)
+                .group_by(|key, value| (value.clone(), key.clone()));
+            let table = grouped.aggregate(Str::default, |_, _, _| (), |_, _, _| ());
+            table.to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_table_grouping_is_repartitioned_once() {
+    let expected = include_str!("describe/table_grouping_named.txt");
+    check(
+        |builder| {
+            let table = builder.table(&T);
+            let grouped = table
+                .named("gg")
+                .group_by(|key, value| (value.clone(), key.clone()));
+            let _ = grouped.named("cnt").count();
+            let _ = grouped.reduce(plus, plus);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn foreign_key_join() {
+    let expected = include_str!("describe/foreign_key_join.txt");
+    check(
+        |builder| {
+            let (this, other) = (builder.table(&T), builder.table(&U));
+            let joined = this.join(other.on(|_: &Str, value: &Str| value.clone()));
+            joined.by(plus).to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_named_foreign_key_join_names_all_of_its_parts() {
+    let expected = include_str!("describe/foreign_key_join_named.txt");
+    check(
+        |builder| {
+            let (this, other) = (builder.table(&T), builder.table(&U));
+            let foreign = other.on(|_: &Str, value: &Str| value.clone());
+            let joined = this.named("fkj").join(foreign).by_as("fkstore", plus);
+            joined.to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_table_of_a_stream_with_another_key_is_repartitioned() {
+    let expected = include_str!("describe/to_table_repartitioned.txt");
+    check(
+        |builder| {
+            let table: KTable<Str, Str> = by_value(&builder.stream(&S)).to_table_as("tt");
+            table.to_stream().to(&O);
+        },
+        expected,
+    );
+}
+
+#[test]
+fn branches_are_numbered_behind_their_splitter() {
+    let expected = include_str!("describe/split.txt");
+    check(
+        |builder| {
+            let split = builder.stream(&S).split();
+            split
+                .branch(|_, _| true, |branch| branch.to(&A))
+                .branch_named("bee", |_, _| true, |branch| branch.to(&B))
+                .otherwise(|rest| rest.to(&O));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn branches_of_a_named_splitter_begin_with_its_name() {
+    let expected = include_str!("describe/split_named.txt");
+    check(
+        |builder| {
+            let split = builder.stream(&S).named("br-").split();
+            let _ = split.branch(|_, _| true, |branch| branch.to(&A));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn explicit_repartitions() {
+    let expected = include_str!("describe/repartition.txt");
+    check(
+        |builder| {
+            let once = builder.stream(&S).repartition(Repartitioned::new());
+            let twice = once.repartition(Repartitioned::named("mine").partitions(3));
+            twice.to(&O);
+        },
+        expected,
+    );
+}
+
+const O: Topic<Str, Str> = Topic::new("o");
+const A: Topic<Str, Str> = Topic::new("a");
+const B: Topic<Str, Str> = Topic::new("b");

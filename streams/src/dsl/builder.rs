@@ -59,6 +59,10 @@ impl Builder {
         }
     }
 
+    pub(super) const fn graph(&self) -> &SharedGraph {
+        &self.graph
+    }
+
     /// What to do with records that are not of their topic's types, where a source does not say
     /// itself. Applies to sources added afterwards; the default is [`OnError::Fail`].
     pub fn on_deserialization_error(&self, on_error: OnError) {
@@ -183,6 +187,7 @@ impl Builder {
             caching: materialized.caching,
             logging: materialized.logging,
             used,
+            sends_old: false,
             build: Arc::new(|index, store| Box::new(TypedStore::<V>::new(index, store))),
         });
         let on_error = consumed.on_error;

@@ -12,8 +12,8 @@ use super::node::{
 };
 use super::program::DslProgram;
 use crate::runtime::{
-    Application, CoPartition, InternalTopic, SourceIndex, SourceTopic, StoreIndex, StoreSpec,
-    StreamsError, SubTopology, TaskProgram,
+    Application, CoPartition, InternalTopic, PartitionCount, SourceIndex, SourceRole, SourceTopic,
+    StoreIndex, StoreSpec, StreamsError, SubTopology, TaskProgram,
 };
 
 /// A connected part of the graph.
@@ -113,8 +113,12 @@ fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
         .iter()
         .filter_map(|id| match &graph.nodes[id.0].kind {
             NodeKind::RepartitionSink { topic } => {
-                let name = topic.strip_suffix(REPARTITION_SUFFIX).unwrap_or(topic);
-                Some(InternalTopic::repartition(&graph.application_id, name))
+                let mut internal = InternalTopic::repartition(&graph.application_id, topic);
+                internal.name = graph.source_topic_name(topic, SourceRole::Repartition);
+                if let Some(partitions) = graph.fixed_partitions.get(topic) {
+                    internal.partitions = PartitionCount::Fixed(*partitions);
+                }
+                Some(internal)
             }
             _ => None,
         });
@@ -251,6 +255,11 @@ impl<'a> Compiler<'a> {
             store: self.graph.stores[id.0].name.clone(),
             reason: "is not part of the sub-topology that needs it".to_owned(),
         })
+    }
+
+    /// Whether a table operator's changes carry the old value.
+    pub(crate) fn sends_old(&self, id: NodeId) -> bool {
+        self.graph.sends_old.contains(&id)
     }
 
     /// The topology.

@@ -29,6 +29,16 @@ pub(crate) struct Graph {
     pub(crate) stores: Vec<Store>,
     pub(crate) copartitions: Vec<(BTreeSet<NodeId>, NodeId)>,
     pub(crate) on_deserialization_error: OnError,
+    /// Policy of fallible operators that say nothing themselves.
+    pub(crate) on_processing_error: OnError,
+    /// Policies of single operators.
+    pub(crate) on_error: BTreeMap<NodeId, OnError>,
+    /// Table operators whose changes carry the old value, because a later one asked for it.
+    pub(crate) sends_old: BTreeSet<NodeId>,
+    /// Operators with stores that get old values from their parents, not from these stores.
+    pub(crate) relays_old: BTreeSet<NodeId>,
+    /// Partitions of repartition topics for which a number was given, by short name.
+    pub(crate) fixed_partitions: BTreeMap<String, i32>,
     /// The first mistake; shown when the topology is built, so that streams need no `?`.
     pub(crate) mistake: Option<StreamsError>,
     next_index: usize,
@@ -81,6 +91,8 @@ pub(crate) struct Store {
     pub(crate) logging: bool,
     /// Whether anything needs it. A table that nobody looks into has no store.
     pub(crate) used: bool,
+    /// Whether what the store emits carries the value before; set by [`Graph::send_old_values`].
+    pub(crate) sends_old: bool,
     pub(crate) build: BuildStore,
 }
 
@@ -92,6 +104,11 @@ impl Graph {
             stores: Vec::new(),
             copartitions: Vec::new(),
             on_deserialization_error: OnError::Fail,
+            on_processing_error: OnError::Fail,
+            on_error: BTreeMap::new(),
+            sends_old: BTreeSet::new(),
+            relays_old: BTreeSet::new(),
+            fixed_partitions: BTreeMap::new(),
             mistake: None,
             next_index: 0,
             used_again: BTreeMap::new(),
@@ -169,6 +186,31 @@ impl Graph {
         }
         self.stores.push(store);
         StoreId(self.stores.len() - 1)
+    }
+
+    /// Makes a table operator's changes carry the old value: from its own store, or else from its
+    /// parents. A table read from a topic gets a store for it.
+    pub(crate) fn send_old_values(&mut self, node: NodeId) {
+        if !self.sends_old.insert(node) {
+            return;
+        }
+        let stores = self.nodes[node.0].stores.clone();
+        if stores.is_empty() || self.relays_old.contains(&node) {
+            for parent in self.nodes[node.0].parents.clone() {
+                self.send_old_values(parent);
+            }
+            return;
+        }
+        for store in stores {
+            self.stores[store.0].used = true;
+            self.stores[store.0].sends_old = true;
+        }
+    }
+
+    /// What a fallible operator does with what it cannot handle.
+    pub(crate) fn on_error(&self, node: NodeId) -> OnError {
+        let own = self.on_error.get(&node);
+        own.unwrap_or(&self.on_processing_error).clone()
     }
 
     pub(crate) fn mistake(&mut self, reason: String) {

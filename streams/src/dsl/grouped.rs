@@ -174,6 +174,7 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
             caching: materialized.caching,
             logging: materialized.logging,
             used: true,
+            sends_old: false,
             build: Arc::new(|index, store| Box::new(TypedStore::<A>::new(index, store))),
         });
         drop(graph);

@@ -1,7 +1,7 @@
 //! Streams: records that are facts of their own.
 
 use std::collections::BTreeSet;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,15 +11,12 @@ use moldau_client::KString;
 use super::data::Data;
 use super::graph::{NodeKind, SharedGraph, build_node};
 use super::grouped::KGroupedStream;
-use super::ktable::KTable;
+use super::join::JoinRhs;
 use super::node::{Node, NodeId};
-use super::on_error::OnError;
-use super::operators::join::StreamTableJoin;
 use super::operators::sink::Sink;
 use super::operators::stateless::{
-    Filter, FlatMap, FlatMapValues, Map, MapValues, Merge, Peek, Present, SelectKey, TryMapValues,
+    Filter, FlatMap, FlatMapValues, Map, MapValues, Merge, Peek, Present, SelectKey,
 };
-use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::topic::Topic;
 
@@ -124,27 +121,6 @@ impl<K: Data, V: Data> KStream<K, V> {
             Ok(Box::new(MapValues {
                 id,
                 map: Arc::clone(&map),
-                input: PhantomData,
-                children: compiler.children(id)?,
-            }))
-        });
-        self.followed_by(node, self.repartition_required)
-    }
-
-    /// A new value for each record, or an error that is handled as `on_error` says.
-    #[must_use]
-    pub fn try_map_values<V2: Data, E: Display>(
-        &self,
-        on_error: OnError,
-        map: impl Fn(&V) -> Result<V2, E> + Data,
-    ) -> KStream<K, V2> {
-        let map = move |_: &K, value: &V| map(value).map_err(|error| error.to_string());
-        let map = Arc::new(map);
-        let node = self.add("KSTREAM-MAPVALUES-", move |compiler, id| {
-            Ok(Box::new(TryMapValues {
-                id,
-                map: Arc::clone(&map),
-                on_error: on_error.clone(),
                 input: PhantomData,
                 children: compiler.children(id)?,
             }))
@@ -272,37 +248,11 @@ impl<K: Data, V: Data> KStream<K, V> {
         KGroupedStream::new(self.clone(), self.next_name.clone())
     }
 
-    /// Joins each record with the table's entry of its key; records without one are dropped.
-    #[must_use]
-    pub fn join<T: Data, R: Data>(
-        &self,
-        table: &KTable<K, T>,
-        joiner: impl Fn(&V, &T) -> R + Data,
-    ) -> KStream<K, R>
-    where
-        K: Serde,
-        V: Serde,
-    {
-        let joiner = move |_: &K, value: &V, found: Option<&T>| {
-            let found = found.expect("an inner join calls only for what it has found");
-            joiner(value, found)
-        };
-        self.joined(table, "KSTREAM-JOIN-", false, joiner)
-    }
-
-    /// Joins each record with the table's entry of its key, or with nothing.
-    #[must_use]
-    pub fn left_join<T: Data, R: Data>(
-        &self,
-        table: &KTable<K, T>,
-        joiner: impl Fn(&V, Option<&T>) -> R + Data,
-    ) -> KStream<K, R>
-    where
-        K: Serde,
-        V: Serde,
-    {
-        let joiner = move |_: &K, value: &V, found: Option<&T>| joiner(value, found);
-        self.joined(table, "KSTREAM-LEFTJOIN-", true, joiner)
+    /// Joins each record with what `with` says: a table (`&table`), or what
+    /// a global table.s `on(..)` or a window around another stream makes.
+    /// What it gives tells how, by `.left()` and such, and ends with `.by(closure)`.
+    pub fn join<J: JoinRhs<Self>>(&self, with: J) -> J::Join {
+        with.join_to(self)
     }
 
     /// Writes the records to a topic. A stream of `Option<V>` fits a topic of `V`: `None` is
@@ -349,53 +299,11 @@ impl<K: Data, V: Data> KStream<K, V> {
         })
     }
 
-    fn joined<T: Data, R: Data>(
-        &self,
-        table: &KTable<K, T>,
-        prefix: &str,
-        left: bool,
-        joiner: impl Fn(&K, &V, Option<&T>) -> R + Data,
-    ) -> KStream<K, R>
-    where
-        K: Serde,
-        V: Serde,
-    {
-        let left_side = if self.repartition_required {
-            let topic = self.next_name.clone().unwrap_or_else(|| self.node_name());
-            let null_keys = if left { NullKeys::Keep } else { NullKeys::Drop };
-            self.repartitioned(&topic, null_keys)
-        } else {
-            self.clone()
-        };
-        let joiner = Arc::new(joiner);
-        let getter = Arc::clone(&table.getter);
-        let build = build_node::<K, V>(move |compiler, id| {
-            Ok(Box::new(StreamTableJoin {
-                id,
-                left,
-                table: getter(compiler)?,
-                joiner: Arc::clone(&joiner),
-                input: PhantomData,
-                children: compiler.children(id)?,
-            }))
-        });
-        let mut graph = self.graph.borrow_mut();
-        graph.stores[table.store.0].used = true;
-        let name = graph.node_name(self.next_name.clone(), prefix);
-        let parents = [left_side.node];
-        let stores = vec![table.store];
-        let node = graph.add_node(name, NodeKind::Processor, &parents, stores, build);
-        let sources: BTreeSet<_> = left_side.sources.union(&table.sources).copied().collect();
-        graph.copartitions.push((sources.clone(), node));
-        drop(graph);
-        KStream::new(Rc::clone(&self.graph), node, sources, false)
-    }
-
     pub(super) fn node_name(&self) -> String {
         self.graph.borrow().nodes[self.node.0].name.clone()
     }
 
-    fn add(
+    pub(super) fn add(
         &self,
         prefix: &str,
         make: impl Fn(
@@ -410,7 +318,7 @@ impl<K: Data, V: Data> KStream<K, V> {
         graph.add_node(name, NodeKind::Processor, &[self.node], Vec::new(), build)
     }
 
-    fn followed_by<K2: Data, V2: Data>(
+    pub(super) fn followed_by<K2: Data, V2: Data>(
         &self,
         node: NodeId,
         repartition_required: bool,

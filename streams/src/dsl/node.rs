@@ -167,7 +167,7 @@ impl<'t> Cx<'_, 't> {
         }
     }
 
-    fn encode<T: Serde>(
+    pub(crate) fn encode<T: Serde>(
         &mut self,
         value: &T,
         context: &SerdeContext<'_>,
@@ -234,6 +234,21 @@ impl<K, V> Children<K, V> {
             node.process(cx, key, value, meta)?;
         }
         Ok(())
+    }
+
+    /// Pushes to one child only; to none if it does not exist.
+    pub(crate) fn push_to(
+        &mut self,
+        child: usize,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        value: &V,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        match self.nodes.get_mut(child) {
+            Some(node) => node.process(cx, key, value, meta),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {

@@ -15,7 +15,60 @@ use super::operators::source::Source;
 use super::serde::Serde;
 use crate::runtime::{SourceRole, StartAt};
 
+/// An explicit repartition topic.
+#[derive(Clone, Debug, Default)]
+pub struct Repartitioned {
+    name: Option<String>,
+    partitions: Option<i32>,
+}
+
+impl Repartitioned {
+    /// A numbered name, and as many partitions as its neighbours need.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The topic `<application id>-<name>-repartition`.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: Some(name.into()),
+            partitions: None,
+        }
+    }
+
+    /// Exactly so many partitions; at least 1.
+    #[must_use]
+    pub const fn partitions(mut self, partitions: i32) -> Self {
+        self.partitions = Some(partitions);
+        self
+    }
+}
+
 impl<K: Serde, V: Serde> KStream<K, V> {
+    /// The same records, led through a topic in which they are partitioned by their key. Those
+    /// without a key are dropped.
+    #[must_use]
+    pub fn repartition(&self, repartitioned: Repartitioned) -> Self {
+        let mut graph = self.graph.borrow_mut();
+        let name = match repartitioned.name {
+            Some(name) => name,
+            None => graph.numbered("KSTREAM-REPARTITION-"),
+        };
+        if let Some(partitions) = repartitioned.partitions {
+            if partitions < 1 {
+                graph.mistake(format!(
+                    "repartition topic \"{name}\" cannot have {partitions} partitions\n  hint: it takes at least 1"
+                ));
+            }
+            let topic = format!("{name}{REPARTITION_SUFFIX}");
+            graph.fixed_partitions.insert(topic, partitions);
+        }
+        drop(graph);
+        self.repartitioned(&name, NullKeys::Drop)
+    }
+
     /// The same records, read back from a topic in which they are partitioned by their key.
     ///
     /// `prefix` is the name of the grouping, join or store; numbered names give numbered nodes,

@@ -21,6 +21,7 @@ use crate::runtime::{CacheBudget, StoreIndex, StreamsError, TaskContext};
 pub(crate) struct TypedStore<V> {
     bytes: StoreBytes,
     caching: bool,
+    sends_old: bool,
     entries: HashMap<Bytes, Entry<V>>,
     /// Keys that changed since the last flush, in the order they first did.
     dirty: Vec<Bytes>,
@@ -40,6 +41,8 @@ struct Entry<V> {
 /// What a changed entry emits.
 pub(crate) struct Emission<V> {
     pub(crate) value: Arc<Option<V>>,
+    /// The value before, where later operators asked for it.
+    pub(crate) old: Option<Arc<Option<V>>>,
     /// The value's bytes, for a sink that follows.
     pub(crate) raw_value: Option<Bytes>,
     pub(crate) timestamp: i64,
@@ -51,23 +54,42 @@ impl<V: Serde> TypedStore<V> {
         Self {
             bytes: StoreBytes::new(index, store),
             caching: store.caching,
+            sends_old: store.sends_old,
             entries: HashMap::new(),
             dirty: Vec::new(),
             share: Share::default(),
         }
     }
 
-    /// The value of a key, as of now: with updates that are not committed yet.
+    /// The value of a key, as of now: with updates that are not committed yet. With it, its
+    /// timestamp; -1 if there is none.
     pub(crate) fn get(
         &mut self,
         task: &mut TaskContext<'_>,
         key: &Bytes,
-    ) -> Result<Arc<Option<V>>, StreamsError> {
+    ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
         if let Some(entry) = self.entries.get(key) {
-            return Ok(Arc::clone(&entry.value));
+            return Ok((Arc::clone(&entry.value), entry.timestamp));
         }
         let loaded = self.bytes.load(task, key)?;
-        Ok(Arc::new(self.bytes.decode(loaded)?.0))
+        let (value, timestamp) = self.bytes.decode(loaded)?;
+        Ok((Arc::new(value), timestamp))
+    }
+
+    /// Sets the value of a key, whatever it was.
+    pub(crate) fn set(
+        &mut self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+        headers: &[RecordHeader],
+        value: &Arc<Option<V>>,
+        timestamp: i64,
+    ) -> Result<(), StreamsError> {
+        self.update(task, key, headers, |_, _| timestamp)?;
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.value = Arc::clone(value);
+        }
+        Ok(())
     }
 
     /// Changes the entry of a key. `change` gets the value as it is, `None` if there is none,
@@ -155,11 +177,18 @@ impl<V: Serde> TypedStore<V> {
         entry.dirty = false;
         let mut emission = Emission {
             value: Arc::clone(&entry.value),
+            old: None,
             raw_value: None,
             timestamp: entry.timestamp,
             headers: std::mem::take(&mut entry.headers),
         };
         emission.raw_value = self.bytes.encode(emission.value.as_ref().as_ref())?;
+        let before = if self.sends_old {
+            let loaded = self.bytes.load(task, key)?;
+            Some(self.bytes.decode::<V>(loaded)?.0)
+        } else {
+            None
+        };
         let emits = match &emission.raw_value {
             Some(value) => {
                 self.bytes.put(task, key, value, emission.timestamp)?;
@@ -167,13 +196,18 @@ impl<V: Serde> TypedStore<V> {
             }
             None => {
                 // Without a cache every update is emitted, as Kafka Streams does.
-                let emits = !is_caching || self.bytes.load(task, key)?.is_some();
+                let existed = match &before {
+                    Some(before) => before.is_some(),
+                    None => is_caching && self.bytes.load(task, key)?.is_some(),
+                };
+                let emits = !is_caching || existed;
                 if emits {
                     self.bytes.delete(task, key, emission.timestamp)?;
                 }
                 emits
             }
         };
+        emission.old = before.map(Arc::new);
         Ok(emits.then_some(emission))
     }
 

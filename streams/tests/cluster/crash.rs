@@ -30,7 +30,8 @@ fn job(prefix: &str) -> Topology {
     let enriched = builder
         .stream(&Topic::<Option<Raw>, String>::named(name("orders")))
         .select_key(move |_, order| field(order, 0))
-        .join(&regions, |order, region| format!("{region},{order}"));
+        .join(&regions)
+        .by(|order, region| format!("{region},{order}"));
     enriched
         .map(move |_, text| (field(text, 3), text.clone()))
         .to(&Topic::<String, String>::named(name("enriched")));

@@ -35,7 +35,8 @@ async fn joined_topics_with_unequal_partition_counts_are_refused_before_anything
     let names = builder.table(&Text::named(table.clone()));
     let joined = builder
         .stream(&Text::named(stream.clone()))
-        .join(&names, |one, _| one.clone());
+        .join(&names)
+        .by(|one, _| one.clone());
     joined.to(&Text::named(cluster.name("out")));
     let topology = builder.build().expect("a topology");
     let error = topology

@@ -68,7 +68,9 @@ fn job(cluster: &Cluster) -> Topology {
     let customers = builder.table_as(&customers, "customers");
     builder
         .stream(&Topic::<String, String>::named(cluster.name("orders")))
-        .left_join(&customers, |order, customer| {
+        .join(&customers)
+        .left()
+        .by(|order, customer| {
             let customer = customer.map_or("null", String::as_str);
             format!("{order} of {customer}")
         })

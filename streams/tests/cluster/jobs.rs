@@ -166,9 +166,9 @@ async fn a_stream_is_joined_with_a_table_across_threads() {
     builder
         .stream(&Topic::<Option<Raw>, String>::named(orders.clone()))
         .select_key(|_, order| order.split(':').next().unwrap_or_default().to_owned())
-        .left_join(&names, |order, name| {
-            format!("{order} for {}", name.map_or("nobody", String::as_str))
-        })
+        .join(&names)
+        .left()
+        .by(|order, name| format!("{order} for {}", name.map_or("nobody", String::as_str)))
         .map(|_, text| (text.clone(), text.clone()))
         .to(&Topic::<String, String>::named(output.clone()));
     let topology = builder.build().expect("a topology");

@@ -178,10 +178,11 @@ fn of_stream(step: &Step, stream: &KStream<Text, Text>, results: &Results) -> Op
             let grouped = stream.group_by(move |key, value| apply::key(&kf, key, value));
             return Some(Made::Grouped(grouped));
         }
-        Op::JoinTable => stream.join(table(step, results), apply::join),
-        Op::LeftJoinTable => stream.left_join(table(step, results), |value, found| {
-            apply::join(value, found.unwrap_or(&None))
-        }),
+        Op::JoinTable => stream.join(table(step, results)).by(apply::join),
+        Op::LeftJoinTable => stream
+            .join(table(step, results))
+            .left()
+            .by(|value, found| apply::join(value, found.unwrap_or(&None))),
         op => panic!("{op:?} is not for streams"),
     };
     Some(Made::Stream(made))

@@ -175,7 +175,7 @@ fn a_stream_joined_with_its_own_aggregate_sees_the_record_already_counted() {
     let driver = driver(|builder| {
         let stream = builder.stream(&S);
         let counts = stream.group_by_key().count();
-        let joined = stream.join(&counts, |value, count| {
+        let joined = stream.join(&counts).by(|value, count| {
             Str::from(format!("{}{count}", value.as_deref().unwrap_or_default()))
         });
         joined.to(&Topic::<Nullable, Str>::new("o"));

@@ -81,7 +81,7 @@ fn a_join_sees_updates_that_are_still_in_the_cache() {
         |builder| {
             let stream = builder.stream(&S);
             let counts = stream.group_by_key().count();
-            stream.join(&counts, |_, count| *count).to(&COUNTS);
+            stream.join(&counts).by(|_, count| *count).to(&COUNTS);
         },
     );
     send(&driver, &S, &INPUT);

@@ -62,13 +62,14 @@ fn a_dead_letter_is_the_record_as_it_came_with_headers_about_the_error() {
     let driver = driver(|builder| {
         let parsed = builder
             .stream(&T)
-            .try_map_values(OnError::dead_letter("dlq"), |value| {
+            .try_map_values(|value| {
                 if &**value == "bad" {
                     Err("boom")
                 } else {
                     Ok(value.clone())
                 }
-            });
+            })
+            .on_error(OnError::dead_letter("dlq"));
         parsed.to(&Topic::<Str, Str>::new("o"));
     });
     let input = driver.input(&T);
@@ -104,7 +105,8 @@ fn a_failing_operator_is_named_with_its_record() {
         let parsed = builder
             .stream(&T)
             .named("parse")
-            .try_map_values(OnError::Fail, |value| value.parse::<i64>());
+            .try_map_values(|value| value.parse::<i64>())
+            .on_error(OnError::Fail);
         parsed.to(&NUMBERS_OUT);
     });
     let error = driver

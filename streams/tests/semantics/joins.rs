@@ -36,7 +36,8 @@ fn an_inner_join_drops_nulls_and_absent_keys_and_has_the_streams_timestamp() {
         let table = builder.table(&T_NULLABLE);
         let joined = builder
             .stream(&S)
-            .join(&table, |value, found| show(value, Some(found)));
+            .join(&table)
+            .by(|value, found| show(value, Some(found)));
         joined.to(&Topic::<Nullable, Str>::new("o"));
     });
     send_all(&driver);
@@ -50,7 +51,7 @@ fn an_inner_join_drops_nulls_and_absent_keys_and_has_the_streams_timestamp() {
 fn a_left_join_joins_absent_and_null_keys_with_nothing_and_drops_null_values() {
     let driver = driver(|builder| {
         let table = builder.table(&T_NULLABLE);
-        let joined = builder.stream(&S).left_join(&table, show);
+        let joined = builder.stream(&S).join(&table).left().by(show);
         joined.to(&Topic::<Nullable, Str>::new("o"));
     });
     send_all(&driver);
@@ -69,7 +70,7 @@ fn by_value(stream: &KStream<Nullable, Nullable>) -> KStream<Nullable, Nullable>
 fn null_keys_reach_a_left_join_through_its_repartition_topic() {
     let driver = driver(|builder| {
         let table = builder.table(&T_NULLABLE);
-        let joined = by_value(&builder.stream(&S)).left_join(&table, show);
+        let joined = by_value(&builder.stream(&S)).join(&table).left().by(show);
         joined.to(&Topic::<Nullable, Str>::new("o"));
     });
     send(
@@ -88,7 +89,8 @@ fn null_keys_do_not_reach_the_repartition_topic_of_an_inner_join() {
         let table = builder.table(&T_NULLABLE);
         let stream = by_value(&builder.stream(&S));
         stream
-            .join(&table, |value, found| show(value, Some(found)))
+            .join(&table)
+            .by(|value, found| show(value, Some(found)))
             .to(&Topic::<Nullable, Str>::new("o"));
     });
     send(&driver, &T_IN, &[(Some("0"), Some("T"), 0)]);
@@ -110,9 +112,10 @@ fn a_filtered_and_mapped_table_is_looked_up_without_a_store_of_its_own() {
         let wanted = builder.table(&T).filter(|_, value| value.starts_with('y'));
         let table = wanted.map_values(|value| format!("{value}!"));
         let stream = builder.stream(&Topic::<Str, Str>::new("s"));
-        let joined = stream.left_join(&table, |value, found| {
-            format!("{value}{}", found.map_or("null", String::as_str))
-        });
+        let joined = stream
+            .join(&table)
+            .left()
+            .by(|value, found| format!("{value}{}", found.map_or("null", String::as_str)));
         joined.to(&Topic::<Str, String>::new("o"));
     });
     send(&driver, &T_IN, &[(Some("a"), Some("no"), 1)]);
@@ -128,7 +131,9 @@ fn joined_topics_with_unequal_partition_counts_are_refused_with_names_and_counts
     let table = builder.table(&T_NULLABLE);
     builder
         .stream(&S)
-        .left_join(&table, show)
+        .join(&table)
+        .left()
+        .by(show)
         .to(&Topic::<Nullable, Str>::new("o"));
     let topology = builder.build().expect("a topology");
     let config = moldau_streams::LocalConfig::default()

@@ -4,11 +4,15 @@
 //! and input, unless a test says what differs.
 
 mod aggregations;
+mod branches;
 mod caching;
 mod errors;
+mod foreign_keys;
 mod joins;
 mod restore;
 mod streams;
+mod table_aggregations;
+mod table_joins;
 mod tables;
 mod windows;
 

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::table::ValueGetter;
+use super::table::{Found, ValueGetter};
 use crate::dsl::data::Data;
 use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
 use crate::dsl::serde::Serde;
@@ -40,10 +40,14 @@ where
             return Ok(());
         }
         let found = match cx.key_bytes(key, meta, "join")? {
-            Some(raw_key) if !key.is_null() => Some(self.table.value(cx, key, &raw_key)?),
+            Some(raw_key) if !key.is_null() => Some(if self.table.is_versioned() {
+                self.table.value_as_of(cx, key, &raw_key, meta.timestamp)?
+            } else {
+                self.table.value(cx, key, &raw_key)?
+            }),
             _ => None,
         };
-        let found = found.as_deref().and_then(Option::as_ref);
+        let found = found.as_ref().and_then(Found::get);
         if found.is_none() && !self.left {
             return Ok(());
         }

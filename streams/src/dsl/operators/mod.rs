@@ -1,9 +1,15 @@
 //! The nodes of the DSL.
 
 pub(crate) mod aggregate;
+pub(crate) mod branch;
+pub(crate) mod fallible;
+pub(crate) mod foreign_key;
 pub(crate) mod join;
 pub(crate) mod sink;
 pub(crate) mod source;
 pub(crate) mod stateless;
 pub(crate) mod table;
+pub(crate) mod table_aggregate;
+pub(crate) mod table_join;
+pub(crate) mod table_store;
 pub(crate) mod window_aggregate;

@@ -7,9 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::dsl::data::Data;
-use crate::dsl::dead_letter;
 use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
-use crate::dsl::on_error::OnError;
 use crate::runtime::StreamsError;
 
 /// Passes on the records that a predicate wants.
@@ -93,45 +91,6 @@ where
         cx.state.operator = self.id;
         let value = (self.map)(key, value);
         self.children.push(cx, key, &value, &meta.new_value())
-    }
-
-    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        self.children.flush(cx)
-    }
-}
-
-/// Makes a new value of each record, or an error that a policy handles.
-pub(crate) struct TryMapValues<K, V, V2, F> {
-    pub(crate) id: NodeId,
-    pub(crate) map: Arc<F>,
-    pub(crate) on_error: OnError,
-    pub(crate) input: PhantomData<fn(V)>,
-    pub(crate) children: Children<K, V2>,
-}
-
-impl<K: Data, V: Data, V2: Data, F> Node<K, V> for TryMapValues<K, V, V2, F>
-where
-    F: Fn(&K, &V) -> Result<V2, String> + Data,
-{
-    fn process(
-        &mut self,
-        cx: &mut Cx<'_, '_>,
-        key: &K,
-        value: &V,
-        meta: &Meta<'_>,
-    ) -> Result<(), StreamsError> {
-        cx.state.operator = self.id;
-        match (self.map)(key, value) {
-            Ok(value) => self.children.push(cx, key, &value, &meta.new_value()),
-            Err(reason) => {
-                let error = StreamsError::Operator {
-                    operator: cx.state.operator_name(),
-                    record: cx.describe_record(meta),
-                    reason,
-                };
-                dead_letter::handle(cx, &self.on_error, meta.record, error)
-            }
-        }
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {

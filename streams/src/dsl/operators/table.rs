@@ -16,10 +16,66 @@ use crate::runtime::{Record, StoreIndex, StreamsError};
 /// An update of a key in a table.
 ///
 /// The value is shared, not copied: with the store's cache while it is emitted.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Change<V> {
     /// The value from now on, `None` for a removed key.
     pub(crate) new: Arc<Option<V>>,
+    /// The value until now, where a later operator asked for it.
+    pub(crate) old: Option<Arc<Option<V>>>,
+    /// False for an update of a versioned table that is older than what it holds.
+    pub(crate) is_latest: bool,
+}
+
+impl<V> Clone for Change<V> {
+    fn clone(&self) -> Self {
+        Self {
+            new: Arc::clone(&self.new),
+            old: self.old.clone(),
+            is_latest: self.is_latest,
+        }
+    }
+}
+
+impl<V> Change<V> {
+    /// The latest change, without an old value.
+    pub(crate) fn to(new: Option<V>) -> Self {
+        Self {
+            new: Arc::new(new),
+            old: None,
+            is_latest: true,
+        }
+    }
+
+    pub(crate) fn new_value(&self) -> Option<&V> {
+        self.new.as_ref().as_ref()
+    }
+
+    pub(crate) fn old_value(&self) -> Option<&V> {
+        self.old.as_ref().and_then(|old| old.as_ref().as_ref())
+    }
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found<V> {
+    /// The value, `None` for a key that is not there.
+    pub(crate) value: Arc<Option<V>>,
+    /// Its event time; means nothing without a value.
+    pub(crate) timestamp: i64,
+}
+
+impl<V> Found<V> {
+    /// No entry.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            value: Arc::new(None),
+            timestamp: -1,
+        }
+    }
+
+    pub(crate) fn get(&self) -> Option<&V> {
+        self.value.as_ref().as_ref()
+    }
 }
 
 /// Looks up values of a table, as of now.
@@ -30,7 +86,25 @@ pub(crate) trait ValueGetter<K, V>: Send {
         cx: &mut Cx<'_, '_>,
         key: &K,
         raw_key: &Bytes,
-    ) -> Result<Arc<Option<V>>, StreamsError>;
+    ) -> Result<Found<V>, StreamsError>;
+
+    /// The value of `key` as it was at a point of event time; only versioned tables know it, the
+    /// others tell what is now.
+    fn value_as_of(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        raw_key: &Bytes,
+        timestamp: i64,
+    ) -> Result<Found<V>, StreamsError> {
+        let _ = timestamp;
+        self.value(cx, key, raw_key)
+    }
+
+    /// Whether values as of a point of event time are known.
+    fn is_versioned(&self) -> bool {
+        false
+    }
 }
 
 /// Turns the records of a topic into updates of a table, and keeps them if anyone looks them up.
@@ -63,9 +137,7 @@ impl<K: Serde, V: Serde> SourceNode for TableSource<K, V> {
         };
         cx.state.operator = self.id;
         let Some(store) = self.store else {
-            let change = Change {
-                new: Arc::new(value),
-            };
+            let change = Change::to(value);
             let meta = Meta {
                 timestamp: record.timestamp,
                 headers: &record.headers,
@@ -148,6 +220,8 @@ pub(crate) fn emit<K: Data, V: Serde>(
         };
         let change = Change {
             new: emission.value,
+            old: emission.old,
+            is_latest: true,
         };
         children.push(cx, &key, &change, &meta)?;
     }
@@ -180,11 +254,13 @@ impl<K: Data, V: Data> Node<K, Change<V>> for ToStream<K, V> {
 
 /// Keeps the entries of a table that a predicate wants; the others are removed from the result.
 ///
-/// A refused update is a tombstone every time, also when the key was not in the result.
+/// A refused update is a tombstone every time, also when the key was not in the result, unless
+/// old values are known and say that it was not.
 pub(crate) struct TableFilter<K, V, F> {
     pub(crate) id: NodeId,
     pub(crate) predicate: Arc<F>,
     pub(crate) passes: bool,
+    pub(crate) sends_old: bool,
     pub(crate) children: Children<K, Change<V>>,
 }
 
@@ -198,13 +274,23 @@ impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> Node<K, Change<V>> for Tabl
     ) -> Result<(), StreamsError> {
         cx.state.operator = self.id;
         let wanted = |value: &V| (self.predicate)(key, value) == self.passes;
-        if change.new.as_ref().as_ref().is_some_and(wanted) {
-            return self.children.push(cx, key, change, meta);
+        let keeps_new = change.new_value().is_some_and(wanted);
+        let keeps_old = self.sends_old && change.old_value().is_some_and(wanted);
+        if self.sends_old && !keeps_new && !keeps_old {
+            return Ok(());
         }
-        let removed = Change {
-            new: Arc::new(None),
+        let old = change.old.as_ref().filter(|_| keeps_old);
+        let new = match keeps_new {
+            true => Arc::clone(&change.new),
+            false => Arc::new(None),
         };
-        self.children.push(cx, key, &removed, &meta.new_value())
+        let filtered = Change {
+            new,
+            old: old.cloned(),
+            is_latest: change.is_latest,
+        };
+        let meta = if keeps_new { *meta } else { meta.new_value() };
+        self.children.push(cx, key, &filtered, &meta)
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
@@ -216,6 +302,7 @@ impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> Node<K, Change<V>> for Tabl
 pub(crate) struct TableMapValues<K, V, V2, F> {
     pub(crate) id: NodeId,
     pub(crate) map: Arc<F>,
+    pub(crate) sends_old: bool,
     pub(crate) input: PhantomData<fn(V)>,
     pub(crate) children: Children<K, Change<V2>>,
 }
@@ -232,9 +319,13 @@ where
         meta: &Meta<'_>,
     ) -> Result<(), StreamsError> {
         cx.state.operator = self.id;
-        let value = change.new.as_ref().as_ref();
+        let map = |value: &V| (self.map)(key, value);
+        let new = change.new_value().map(map);
+        let old = change.old_value().filter(|_| self.sends_old).map(map);
         let change = Change {
-            new: Arc::new(value.map(|value| (self.map)(key, value))),
+            new: Arc::new(new),
+            old: self.sends_old.then(|| Arc::new(old)),
+            is_latest: change.is_latest,
         };
         self.children.push(cx, key, &change, &meta.new_value())
     }
@@ -256,9 +347,10 @@ impl<K: Data, V: Serde> ValueGetter<K, V> for StoreGetter<V> {
         cx: &mut Cx<'_, '_>,
         _: &K,
         raw_key: &Bytes,
-    ) -> Result<Arc<Option<V>>, StreamsError> {
+    ) -> Result<Found<V>, StreamsError> {
         let (entries, task) = cx.store::<TypedStore<V>>(self.store)?;
-        entries.get(task, raw_key)
+        let (value, timestamp) = entries.get(task, raw_key)?;
+        Ok(Found { value, timestamp })
     }
 }
 
@@ -269,19 +361,41 @@ pub(crate) struct FilterGetter<K, V, F> {
     pub(crate) passes: bool,
 }
 
+impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> FilterGetter<K, V, F> {
+    fn filter(&self, key: &K, found: Found<V>) -> Found<V> {
+        let wanted = |value: &V| (self.predicate)(key, value) == self.passes;
+        if found.get().is_some_and(wanted) {
+            found
+        } else {
+            Found::nothing()
+        }
+    }
+}
+
 impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> ValueGetter<K, V> for FilterGetter<K, V, F> {
     fn value(
         &mut self,
         cx: &mut Cx<'_, '_>,
         key: &K,
         raw_key: &Bytes,
-    ) -> Result<Arc<Option<V>>, StreamsError> {
-        let value = self.parent.value(cx, key, raw_key)?;
-        let wanted = |value: &V| (self.predicate)(key, value) == self.passes;
-        if value.as_ref().as_ref().is_some_and(wanted) {
-            return Ok(value);
-        }
-        Ok(Arc::new(None))
+    ) -> Result<Found<V>, StreamsError> {
+        let found = self.parent.value(cx, key, raw_key)?;
+        Ok(self.filter(key, found))
+    }
+
+    fn value_as_of(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        raw_key: &Bytes,
+        timestamp: i64,
+    ) -> Result<Found<V>, StreamsError> {
+        let found = self.parent.value_as_of(cx, key, raw_key, timestamp)?;
+        Ok(self.filter(key, found))
+    }
+
+    fn is_versioned(&self) -> bool {
+        self.parent.is_versioned()
     }
 }
 
@@ -289,6 +403,18 @@ impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> ValueGetter<K, V> for Filte
 pub(crate) struct MapGetter<K, V, F> {
     pub(crate) parent: Box<dyn ValueGetter<K, V>>,
     pub(crate) map: Arc<F>,
+}
+
+impl<K: Data, V: Data, F> MapGetter<K, V, F> {
+    fn map<V2>(&self, key: &K, found: &Found<V>) -> Found<V2>
+    where
+        F: Fn(&K, &V) -> V2 + Data,
+    {
+        Found {
+            value: Arc::new(found.get().map(|value| (self.map)(key, value))),
+            timestamp: found.timestamp,
+        }
+    }
 }
 
 impl<K: Data, V: Data, V2: Data, F: Fn(&K, &V) -> V2 + Data> ValueGetter<K, V2>
@@ -299,9 +425,23 @@ impl<K: Data, V: Data, V2: Data, F: Fn(&K, &V) -> V2 + Data> ValueGetter<K, V2>
         cx: &mut Cx<'_, '_>,
         key: &K,
         raw_key: &Bytes,
-    ) -> Result<Arc<Option<V2>>, StreamsError> {
-        let value = self.parent.value(cx, key, raw_key)?;
-        let value = value.as_ref().as_ref();
-        Ok(Arc::new(value.map(|value| (self.map)(key, value))))
+    ) -> Result<Found<V2>, StreamsError> {
+        let found = self.parent.value(cx, key, raw_key)?;
+        Ok(self.map(key, &found))
+    }
+
+    fn value_as_of(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        raw_key: &Bytes,
+        timestamp: i64,
+    ) -> Result<Found<V2>, StreamsError> {
+        let found = self.parent.value_as_of(cx, key, raw_key, timestamp)?;
+        Ok(self.map(key, &found))
+    }
+
+    fn is_versioned(&self) -> bool {
+        self.parent.is_versioned()
     }
 }

@@ -1,0 +1,126 @@
+//! Joins of a stream with a table.
+
+use std::collections::BTreeSet;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::data::Data;
+use super::graph::{NodeKind, build_node};
+use super::join::{Inner, JoinRhs, Left};
+use super::kstream::KStream;
+use super::ktable::KTable;
+use super::operators::join::StreamTableJoin as JoinNode;
+use super::repartition::NullKeys;
+use super::serde::Serde;
+
+/// A join of each record of a stream with the table's entry of its key, as the table is when the
+/// record is processed. The result has the record's timestamp.
+///
+/// Records without a value are dropped. Without a key or an entry, an inner join drops the
+/// record, a [`left`](Self::left) join joins it with nothing.
+#[must_use = "a join does nothing until `.by(..)` ends it"]
+#[derive(Clone, Debug)]
+pub struct StreamTableJoin<K, V, T, Kind = Inner> {
+    stream: KStream<K, V>,
+    table: KTable<K, T>,
+    kind: PhantomData<fn() -> Kind>,
+}
+
+impl<K: Serde, V: Serde, T: Data> JoinRhs<KStream<K, V>> for &KTable<K, T> {
+    type Join = StreamTableJoin<K, V, T>;
+
+    fn join_to(self, left: &KStream<K, V>) -> Self::Join {
+        let mut stream = left.clone();
+        stream.next_name.clone_from(&left.next_name);
+        StreamTableJoin {
+            stream,
+            table: self.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K: Serde, V: Serde, T: Data> StreamTableJoin<K, V, T> {
+    /// Keeps records that find nothing in the table.
+    pub fn left(self) -> StreamTableJoin<K, V, T, Left> {
+        StreamTableJoin {
+            stream: self.stream,
+            table: self.table,
+            kind: PhantomData,
+        }
+    }
+
+    /// What a record and the entry it finds make.
+    #[must_use]
+    pub fn by<R: Data>(self, joiner: impl Fn(&V, &T) -> R + Data) -> KStream<K, R> {
+        self.by_with_key(move |_, value, found| joiner(value, found))
+    }
+
+    /// What a record with its key and the entry it finds make.
+    #[must_use]
+    pub fn by_with_key<R: Data>(self, joiner: impl Fn(&K, &V, &T) -> R + Data) -> KStream<K, R> {
+        self.joined("KSTREAM-JOIN-", false, move |key, value, found| {
+            let found = found.expect("an inner join calls only for what it has found");
+            joiner(key, value, found)
+        })
+    }
+}
+
+impl<K: Serde, V: Serde, T: Data> StreamTableJoin<K, V, T, Left> {
+    /// What a record and the entry it finds, if any, make.
+    #[must_use]
+    pub fn by<R: Data>(self, joiner: impl Fn(&V, Option<&T>) -> R + Data) -> KStream<K, R> {
+        self.by_with_key(move |_, value, found| joiner(value, found))
+    }
+
+    /// What a record with its key and the entry it finds, if any, make.
+    #[must_use]
+    pub fn by_with_key<R: Data>(
+        self,
+        joiner: impl Fn(&K, &V, Option<&T>) -> R + Data,
+    ) -> KStream<K, R> {
+        self.joined("KSTREAM-LEFTJOIN-", true, joiner)
+    }
+}
+
+impl<K: Serde, V: Serde, T: Data, Kind> StreamTableJoin<K, V, T, Kind> {
+    fn joined<R: Data>(
+        self,
+        prefix: &str,
+        left: bool,
+        joiner: impl Fn(&K, &V, Option<&T>) -> R + Data,
+    ) -> KStream<K, R> {
+        let (stream, table) = (self.stream, self.table);
+        let given = stream.next_name.clone();
+        let left_side = if stream.repartition_required {
+            let topic = given.clone().unwrap_or_else(|| stream.node_name());
+            let null_keys = if left { NullKeys::Keep } else { NullKeys::Drop };
+            stream.repartitioned(&topic, null_keys)
+        } else {
+            stream.clone()
+        };
+        let joiner = Arc::new(joiner);
+        let getter = Arc::clone(&table.getter);
+        let build = build_node::<K, V>(move |compiler, id| {
+            Ok(Box::new(JoinNode {
+                id,
+                left,
+                table: getter(compiler)?,
+                joiner: Arc::clone(&joiner),
+                input: PhantomData,
+                children: compiler.children(id)?,
+            }))
+        });
+        let mut graph = stream.graph.borrow_mut();
+        table.materialize(&mut graph);
+        let name = graph.node_name(given, prefix);
+        let parents = [left_side.node];
+        let stores = table.stores.clone();
+        let node = graph.add_node(name, NodeKind::Processor, &parents, stores, build);
+        let sources: BTreeSet<_> = left_side.sources.union(&table.sources).copied().collect();
+        graph.copartitions.push((sources.clone(), node));
+        drop(graph);
+        KStream::new(Rc::clone(&stream.graph), node, sources, false)
+    }
+}
