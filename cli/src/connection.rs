@@ -14,6 +14,7 @@ pub(crate) struct ConnectionArgs {
     #[arg(
         short,
         long,
+        global = true,
         env = "MOLDAU_BOOTSTRAP",
         default_value = "localhost:9092",
         value_name = "HOST:PORT"

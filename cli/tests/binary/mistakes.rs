@@ -64,10 +64,15 @@ fn a_client_verb_without_a_server_says_which_address_does_not_answer() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    let output = run(&["topic", "--bootstrap", &address, "list"]);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.contains(&address), "{errors}");
+    for arguments in [
+        ["topic", "--bootstrap", &address, "list"],
+        ["topic", "list", "--bootstrap", &address],
+    ] {
+        let output = run(&arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(&address), "{errors}");
+    }
 }
 
 #[test]

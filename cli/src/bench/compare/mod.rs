@@ -8,6 +8,7 @@ mod endpoint;
 mod loads;
 mod report;
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -16,22 +17,17 @@ use case::{Case, cases};
 use endpoint::Endpoint;
 use report::{Comparison, Figure, Report};
 
+use crate::connection::ConnectionArgs;
 use crate::output::{Output, print_error};
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// Kafka address of the first endpoint: Moldau.
-    #[arg(
-        short,
-        long,
-        env = "MOLDAU_BOOTSTRAP",
-        default_value = "localhost:9092",
-        value_name = "HOST:PORT"
-    )]
-    bootstrap: String,
+    /// The first endpoint: Moldau.
+    #[command(flatten)]
+    connection: ConnectionArgs,
     /// Kafka address of the endpoint to compare with.
-    #[arg(long, value_name = "HOST:PORT")]
-    with: String,
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "list")]
+    with: Option<String>,
     /// Process id of the first endpoint's server on this machine, for CPU-seconds and memory.
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
@@ -106,6 +102,9 @@ pub(crate) async fn run(args: CompareArgs, output: Output) -> anyhow::Result<()>
         "no load has a name that contains one of {:?}\nhint: `moldau bench compare --list` prints the names",
         args.only
     );
+    let with = args
+        .with
+        .context("no endpoint to compare with: give `--with HOST:PORT`")?;
     let shrink = if args.quick { 8 } else { 1 };
     let scale = Scale {
         bytes: (args.megabytes * 1_000_000 / shrink).max(1_000_000),
@@ -115,7 +114,7 @@ pub(crate) async fn run(args: CompareArgs, output: Output) -> anyhow::Result<()>
     let mut endpoints = [
         Endpoint::open(
             "moldau",
-            &args.bootstrap,
+            &args.connection.bootstrap,
             args.server_pid,
             args.restart,
             args.durability,
@@ -123,7 +122,7 @@ pub(crate) async fn run(args: CompareArgs, output: Output) -> anyhow::Result<()>
         .await?,
         Endpoint::open(
             "other",
-            &args.with,
+            &with,
             args.with_pid,
             args.with_restart,
             args.durability,
@@ -133,8 +132,8 @@ pub(crate) async fn run(args: CompareArgs, output: Output) -> anyhow::Result<()>
     let comparisons = measure(&chosen, &mut endpoints, args.rounds, scale).await;
     let [ours, theirs] = endpoints;
     Report {
-        bootstrap: args.bootstrap,
-        with: args.with,
+        bootstrap: args.connection.bootstrap,
+        with,
         durability: args.durability,
         settings: [ours.settings(), theirs.settings()],
         rounds: args.rounds,
