@@ -12,14 +12,18 @@ pub mod runtime;
 
 pub use bytes::Bytes as Raw;
 pub use dsl::{
-    Branches, Builder, Consumed, Data, Fits, ForeignKey, ForeignKeyJoin, Inner, JoinRhs, Json,
-    KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, OnError, Outer, RecordPart,
-    Repartitioned, Serde, SerdeContext, SerdeError, StreamTableJoin, TableTableJoin, TableValue,
-    TestDriver, TestInput, TestOutput, TestStore, TestWindowStore, TimeWindowedKStream, Topic,
-    Topology, Tumbling, TumblingSize, Window, Windowed, windowed,
+    Branches, BufferConfig, Builder, CogroupedKStream, Consumed, Data, EagerBuffer, Fits,
+    ForeignKey, ForeignKeyJoin, HasGrace, Hopping, HoppingSize, Inner, JoinRhs, Json,
+    KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, NeedsGrace, OnError, Outer,
+    RecordPart, Repartitioned, Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream,
+    SessionWindowedKStream, Sessions, Sliding, StreamJoined, StreamStreamJoin, StreamTableJoin,
+    StreamWindow, StrictBuffer, Suppressed, TableTableJoin, TableValue, TestDriver, TestInput,
+    TestOutput, TestStore, TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream,
+    Topic, Topology, Tumbling, Window, WindowBounds, Windowed, WindowedBy, windowed,
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{
-    CommitMode, LocalConfig, ProcessingGuarantee, StartAt, StreamsConfig, StreamsError,
-    StreamsHandle, StreamsMetrics, StreamsState, UncaughtErrorAction, UncaughtErrorHandler,
+    CommitMode, LocalConfig, ProcessingGuarantee, SessionWindow, StartAt, StreamsConfig,
+    StreamsError, StreamsHandle, StreamsMetrics, StreamsState, UncaughtErrorAction,
+    UncaughtErrorHandler,
 };

@@ -215,7 +215,9 @@ impl<'a> Compiler<'a> {
             names: names.into(),
             operator: NodeId::default(),
             origin_topic: KString::default(),
+            origin_offset: -1,
             buffer: BytesMut::new(),
+            wake_at: i64::MAX,
         };
         Ok(DslProgram::new(sources, topics, state))
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::compile::{Part, parts};
-use super::describe_order::Links;
+use super::describe_order::{Links, names_by_hash};
 use super::graph::{Graph, GraphNode, NodeKind};
 use super::node::NodeId;
 
@@ -82,6 +82,7 @@ fn stores(graph: &Graph, node: &GraphNode) -> String {
         .iter()
         .map(|id| &graph.stores[id.0])
         .filter(|store| store.used);
-    let names: Vec<_> = used.map(|store| store.name.as_str()).collect();
+    let mut names: Vec<_> = used.map(|store| store.name.as_str()).collect();
+    names_by_hash(&mut names);
     names.join(", ")
 }

@@ -61,13 +61,21 @@ fn by_hash(graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
     while nodes.len() > buckets as usize / 4 * 3 {
         buckets *= 2;
     }
-    nodes.sort_by_key(|node| {
-        let hash = name(node).encode_utf16().fold(0_u32, |hash, unit| {
-            hash.wrapping_mul(31).wrapping_add(u32::from(unit))
-        });
-        (hash ^ (hash >> 16)) & (buckets - 1)
-    });
+    nodes.sort_by_key(|node| bucket(name(node), buckets));
     nodes
+}
+
+/// Names as a Java `HashSet` of a few gives them.
+pub(super) fn names_by_hash(names: &mut [&str]) {
+    names.sort_by_key(|name| bucket(name, 16));
+}
+
+/// Where a Java `HashMap` puts a name.
+fn bucket(name: &str, buckets: u32) -> u32 {
+    let hash = name.encode_utf16().fold(0_u32, |hash, unit| {
+        hash.wrapping_mul(31).wrapping_add(u32::from(unit))
+    });
+    (hash ^ (hash >> 16)) & (buckets - 1)
 }
 
 /// A red-black tree that is only inserted into, balanced as Java's `TreeMap` is.

@@ -37,6 +37,8 @@ pub(crate) struct Graph {
     pub(crate) sends_old: BTreeSet<NodeId>,
     /// Operators with stores that get old values from their parents, not from these stores.
     pub(crate) relays_old: BTreeSet<NodeId>,
+    /// Nodes that aggregate in windows, and which.
+    pub(crate) windows: BTreeMap<NodeId, WindowInfo>,
     /// Partitions of repartition topics for which a number was given, by short name.
     pub(crate) fixed_partitions: BTreeMap<String, i32>,
     /// The first mistake; shown when the topology is built, so that streams need no `?`.
@@ -78,6 +80,15 @@ pub(crate) enum NodeKind {
     },
 }
 
+/// What later operators need to know of a windowed aggregation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowInfo {
+    /// From a window's start to its end; 0 for sessions.
+    pub(crate) size_ms: i64,
+    /// How long after its end a window may still change.
+    pub(crate) close_after_ms: i64,
+}
+
 /// A store, as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StoreId(pub(crate) usize);
@@ -108,6 +119,7 @@ impl Graph {
             on_error: BTreeMap::new(),
             sends_old: BTreeSet::new(),
             relays_old: BTreeSet::new(),
+            windows: BTreeMap::new(),
             fixed_partitions: BTreeMap::new(),
             mistake: None,
             next_index: 0,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::data::Data;
-use super::graph::{NodeKind, Store, StoreId, build_node};
+use super::graph::{BuildStore, NodeKind, SharedGraph, Store, StoreId, build_node};
 use super::kstream::KStream;
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
@@ -15,8 +15,7 @@ use super::operators::aggregate::Aggregate;
 use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::typed_store::TypedStore;
-use super::windowed_stream::TimeWindowedKStream;
-use super::windows::Tumbling;
+use super::windowed_by::WindowedBy;
 use crate::runtime::StoreKind;
 
 /// A stream grouped by its key, to be aggregated.
@@ -109,9 +108,11 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
         self.aggregated(AGGREGATE, materialized.into(), aggregate_one(initial, add))
     }
 
-    /// Aggregates in tumbling windows of event time.
-    pub fn windowed_by(&self, windows: Tumbling) -> TimeWindowedKStream<K, V> {
-        TimeWindowedKStream::new(self.clone(), windows)
+    /// Aggregates in windows of event time: [`Tumbling`](crate::Tumbling),
+    /// [`Hopping`](crate::Hopping), [`Sliding`](crate::Sliding) or
+    /// [`Sessions`](crate::Sessions).
+    pub fn windowed_by<W: WindowedBy>(&self, windows: W) -> W::Stream<K, V> {
+        windows.stream(self.clone())
     }
 
     /// Kafka Streams uses up a number where a count's store has settings but no name.
@@ -128,7 +129,9 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
         add: impl Fn(&K, &V, &mut Option<A>) + Data,
     ) -> KTable<K, A> {
         let kind = StoreKind::KeyValue;
-        let (stream, name, store) = self.prepare::<A>(prefix, materialized, kind);
+        let build_store: BuildStore =
+            Arc::new(|index, store| Box::new(TypedStore::<A>::new(index, store)));
+        let (stream, name, store) = self.prepare(prefix, materialized, kind, build_store);
         let add = Arc::new(add);
         let build = build_node::<K, V>(move |compiler, id| {
             Ok(Box::new(Aggregate {
@@ -156,11 +159,12 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
 
     /// Numbers store and operator, leads the stream through its repartition topic if it needs
     /// to, and adds the store: in the order in which Kafka Streams numbers them.
-    pub(super) fn prepare<A: Serde>(
+    pub(super) fn prepare(
         &self,
         prefix: &str,
         materialized: Materialized,
         kind: StoreKind,
+        build: BuildStore,
     ) -> (KStream<K, V>, String, StoreId) {
         let mut graph = self.stream.graph.borrow_mut();
         let store_name = graph.store_name(materialized.name, prefix);
@@ -175,15 +179,19 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
             logging: materialized.logging,
             used: true,
             sends_old: false,
-            build: Arc::new(|index, store| Box::new(TypedStore::<A>::new(index, store))),
+            build,
         });
         drop(graph);
         (stream, name, store)
     }
 
+    pub(super) fn graph(&self) -> SharedGraph {
+        Rc::clone(&self.stream.graph)
+    }
+
     /// The stream as it is partitioned by its key. A named grouping is repartitioned once for
     /// all of its aggregations, an unnamed one once for each.
-    fn by_key(&self, store_name: &str) -> KStream<K, V> {
+    pub(super) fn by_key(&self, store_name: &str) -> KStream<K, V> {
         if !self.stream.repartition_required {
             return self.stream.clone();
         }

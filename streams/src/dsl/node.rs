@@ -92,6 +92,17 @@ pub(crate) struct Meta<'a> {
 }
 
 impl Meta<'_> {
+    /// Of what is emitted at a commit, which comes from no single record.
+    pub(crate) const fn at_commit() -> Self {
+        Self {
+            timestamp: -1,
+            headers: &[],
+            raw_key: None,
+            raw_value: None,
+            record: None,
+        }
+    }
+
     /// The same, with a new value.
     pub(crate) const fn new_value(&self) -> Self {
         Self {
@@ -136,8 +147,12 @@ pub(crate) struct ProgramState {
     pub(crate) operator: NodeId,
     /// Topic of the record that is being processed.
     pub(crate) origin_topic: KString,
+    /// Its offset; at a commit, that of the last record processed.
+    pub(crate) origin_offset: i64,
     /// Bytes are written here and cut off.
     pub(crate) buffer: BytesMut,
+    /// Wall-clock time at which a node wants a commit; `i64::MAX` if none does.
+    pub(crate) wake_at: i64,
 }
 
 impl<'t> Cx<'_, 't> {
@@ -208,6 +223,11 @@ impl<'t> Cx<'_, 't> {
 }
 
 impl ProgramState {
+    /// Asks for a commit at this wall-clock time, at which the node that asks looks around.
+    pub(crate) fn wake_at(&mut self, wall_clock_ms: i64) {
+        self.wake_at = self.wake_at.min(wall_clock_ms);
+    }
+
     pub(crate) fn operator_name(&self) -> String {
         self.names.get(self.operator.0).cloned().unwrap_or_default()
     }

@@ -41,6 +41,7 @@ impl TaskProgram for DslProgram {
         };
         for record in records {
             cx.task.advance_stream_time(record.timestamp);
+            cx.state.origin_offset = record.offset;
             node.process(&mut cx, record)?;
         }
         Ok(())
@@ -62,6 +63,14 @@ impl TaskProgram for DslProgram {
             let result = lent.flush(&mut cx);
             cx.state.junctions[slot] = Some(lent);
             result?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, wall_clock_ms: i64, task: &mut TaskContext<'_>) -> Result<(), StreamsError> {
+        if wall_clock_ms >= self.state.wake_at {
+            self.state.wake_at = i64::MAX;
+            task.request_commit();
         }
         Ok(())
     }

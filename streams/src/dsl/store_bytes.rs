@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::graph::Store;
 use super::serde::{Serde, SerdeContext, encode};
-use super::windows::split_windowed;
+use super::windowed::split_windowed;
 use crate::runtime::{StoreIndex, StoreKind, StoredValue, StreamsError, TaskContext};
 
 /// Reads and writes a store's bytes. Keys of window stores are `key | window start (8 bytes)`.

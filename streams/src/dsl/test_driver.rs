@@ -10,7 +10,7 @@ use moldau_client::RecordHeader;
 
 use super::serde::{Serde, SerdeContext, decode, encode};
 use super::topic::Topic;
-use super::windows::{Window, Windowed};
+use super::windowed::{Window, Windowed};
 use crate::runtime::{
     Application, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord, StreamsError,
 };

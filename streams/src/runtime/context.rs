@@ -27,6 +27,7 @@ pub(crate) struct TaskState {
     /// Largest timestamp taken from the inputs, -1 before the first; never goes back.
     pub(crate) stream_time: i64,
     pub(crate) wall_clock_ms: i64,
+    pub(crate) emit_interval_ms: i64,
     /// Topics of the sub-topology's sources, by [`SourceIndex`].
     pub(crate) source_topics: Vec<KString>,
     pub(crate) stores: Vec<StoreSlot>,
@@ -99,6 +100,12 @@ impl<'a> TaskContext<'a> {
     #[must_use]
     pub const fn wall_clock_ms(&self) -> i64 {
         self.state.wall_clock_ms
+    }
+
+    /// Wall-clock milliseconds that pass between two looks for windows that have closed.
+    #[must_use]
+    pub const fn emit_interval_ms(&self) -> i64 {
+        self.state.emit_interval_ms
     }
 
     /// The memory that this program's caches share with all others.

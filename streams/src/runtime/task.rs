@@ -45,6 +45,8 @@ pub(crate) struct CommitOffset {
 #[derive(Clone, Debug)]
 pub(crate) struct TaskSettings {
     pub(crate) max_task_idle_ms: i64,
+    /// Wall-clock time between two looks for windows that have closed.
+    pub(crate) emit_interval_ms: i64,
     pub(crate) cache_budget: Arc<CacheBudget>,
     pub(crate) global_stores: Arc<[GlobalStore]>,
 }
@@ -70,6 +72,7 @@ impl Task {
                 id,
                 stream_time: -1,
                 wall_clock_ms: 0,
+                emit_interval_ms: settings.emit_interval_ms,
                 source_topics: source_topics.collect(),
                 stores: parts.stores.iter().map(StoreSlot::open).collect(),
                 global_stores: Arc::clone(&settings.global_stores),
@@ -238,14 +241,18 @@ impl Task {
                 continue;
             };
             let topic = KString::copy_from(topic);
+            let headers = store.changelog_headers();
             let record = |change: ChangelogRecord| Output {
                 record: OutputRecord {
                     topic: topic.clone(),
                     partition: Some(partition),
                     timestamp: change.timestamp,
                     key: Some(change.key),
+                    headers: match change.value {
+                        Some(_) => headers.clone(),
+                        None => Vec::new(),
+                    },
                     value: change.value,
-                    headers: Vec::new(),
                 },
                 partition_key: None,
                 is_changelog: true,

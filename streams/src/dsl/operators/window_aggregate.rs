@@ -1,16 +1,19 @@
-//! Aggregation of a grouped stream in tumbling windows.
+//! Aggregation of a grouped stream in tumbling and hopping windows.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
+use super::final_results::{FinalResults, NEVER};
 use super::table::{Change, emit, key_of};
 use crate::dsl::data::Data;
 use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
+use crate::dsl::pending_store::{decode_value, window_of};
 use crate::dsl::serde::{Serde, SerdeError};
 use crate::dsl::typed_store::TypedStore;
-use crate::dsl::windows::{Tumbling, Window, Windowed};
+use crate::dsl::windowed::{Window, Windowed, windowed_key};
+use crate::dsl::windows::TimeWindows;
 use crate::runtime::{StoreIndex, StreamsError};
 
 /// Folds the values of each key and window into one.
@@ -21,10 +24,11 @@ pub(crate) struct WindowAggregate<K, V, A, F> {
     pub(crate) id: NodeId,
     pub(crate) store: StoreIndex,
     pub(crate) store_name: String,
-    pub(crate) windows: Tumbling,
+    pub(crate) windows: TimeWindows,
     /// Largest timestamp this node has seen, -1 after each (re)assignment. Not the task's stream
     /// time: a filter before this node delays the closing of windows.
     pub(crate) observed_stream_time: i64,
+    pub(crate) final_results: FinalResults,
     pub(crate) add: Arc<F>,
     pub(crate) input: PhantomData<fn(K, V)>,
     pub(crate) children: Children<Windowed<K>, Change<A>>,
@@ -46,64 +50,130 @@ where
             cx.task.drop_records(1);
             return Ok(());
         }
+        self.final_results.record_came(cx);
         self.observed_stream_time = self.observed_stream_time.max(meta.timestamp);
-        let start = self.windows.start_of(meta.timestamp);
-        let end = start.saturating_add(self.windows.size_ms);
-        let close_time = self
-            .observed_stream_time
-            .saturating_sub(self.windows.grace_ms);
-        if end <= close_time {
-            cx.task.drop_records(1);
-            return Ok(());
+        let grace_ms = self.windows.grace_ms;
+        let close_time = self.observed_stream_time.saturating_sub(grace_ms);
+        let newest = self.windows.starts_of(meta.timestamp).last();
+        let size_ms = self.windows.size_ms;
+        if newest.is_some_and(|newest| self.final_results.would_forget(cx, newest, size_ms)) {
+            self.emit_closed(cx, close_time, meta)?;
         }
-        let Some(raw_key) = cx.key_bytes(key, meta, &self.store_name)? else {
-            return Ok(());
-        };
-        let raw_key = windowed_key(cx, &raw_key, start);
-        let (entries, task) = cx.store::<TypedStore<A>>(self.store)?;
-        entries.update(task, &raw_key, meta.headers, |aggregate, timestamp| {
-            (self.add)(key, value, aggregate);
-            timestamp.max(meta.timestamp)
-        })?;
-        if entries.must_flush(task) {
-            self.emit(cx)?;
+        let mut raw_key = None;
+        for start in self.windows.starts_of(meta.timestamp) {
+            if start.saturating_add(self.windows.size_ms) <= close_time {
+                cx.task.drop_records(1);
+                continue;
+            }
+            if raw_key.is_none() {
+                raw_key = cx.key_bytes(key, meta, &self.store_name)?;
+            }
+            let Some(raw_key) = &raw_key else {
+                return Ok(());
+            };
+            let window = Window { start, end: 0 };
+            let raw_key = windowed_key(&mut cx.state.buffer, raw_key, window);
+            let (entries, task) = cx.store::<TypedStore<A>>(self.store)?;
+            entries.update(task, &raw_key, meta.headers, |aggregate, timestamp| {
+                (self.add)(key, value, aggregate);
+                timestamp.max(meta.timestamp)
+            })?;
+            if entries.must_flush(task) {
+                self.write_back(cx)?;
+            }
+        }
+        if self.final_results.is_due(cx, close_time) {
+            self.emit_closed(cx, close_time, meta)?;
         }
         Ok(())
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
         cx.state.operator = self.id;
-        self.emit(cx)?;
+        self.write_back(cx)?;
+        if self.final_results.becomes_idle(cx) {
+            self.close_all(cx)?;
+        }
         self.children.flush(cx)
     }
 }
 
 impl<K: Serde, V, A: Serde, F> WindowAggregate<K, V, A, F> {
-    fn emit(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+    /// Writes changed windows to the store, and emits them unless they wait for their end.
+    fn write_back(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        if self.final_results.on_close() {
+            let (entries, task) = cx.store::<TypedStore<A>>(self.store)?;
+            for raw_key in entries.take_dirty() {
+                entries.write_back(task, &raw_key)?;
+            }
+            entries.flushed(task);
+            return Ok(());
+        }
         let size_ms = self.windows.size_ms;
         emit(cx, self.store, &mut self.children, |bytes| {
             let windowed = key_of::<Windowed<K>>(bytes)?;
-            Ok::<_, SerdeError>(Windowed {
-                window: Window {
-                    start: windowed.window.start,
-                    end: windowed.window.start.saturating_add(size_ms),
-                },
-                ..windowed
-            })
+            Ok::<_, SerdeError>(windowed.with_window_size(size_ms))
         })
     }
-}
 
-/// `key | start`, in the shared buffer.
-fn windowed_key(cx: &mut Cx<'_, '_>, key: &Bytes, start: i64) -> Bytes {
-    let buffer = &mut cx.state.buffer;
-    if buffer.capacity() < key.len() + size_of::<i64>() {
-        buffer.reserve(CHUNK.max(key.len() + size_of::<i64>()));
+    /// Emits the windows that have ended since the last time.
+    fn emit_closed(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        close_time: i64,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        let last_close = self.final_results.last_close(cx);
+        let size_ms = self.windows.size_ms;
+        let to = close_time.saturating_sub(size_ms);
+        if to < 0 {
+            return Ok(());
+        }
+        let mut from = 0;
+        if last_close != NEVER {
+            from = last_close.saturating_sub(size_ms).max(0) + 1;
+            // Nothing has ended if the same windows are the last to have ended.
+            if self
+                .windows
+                .starts_of(to)
+                .eq(self.windows.starts_of(from - 1))
+            {
+                return Ok(());
+            }
+        }
+        self.write_back(cx)?;
+        let ended = cx.task.window_store(self.store)?.fetch_all(from, to)?;
+        let ended: Vec<_> = ended.collect::<Result<_, _>>()?;
+        for (raw_key, start, stored) in ended {
+            cx.state.operator = self.id;
+            let window = Window { start, end: 0 };
+            let raw_key: Bytes = windowed_key(&mut cx.state.buffer, &raw_key, window);
+            let key = window_of::<K, Window>(cx, &raw_key, size_ms)?;
+            let change = Change::to(Some(decode_value(&self.store_name, &stored.value)?));
+            let meta = Meta {
+                timestamp: stored.timestamp,
+                raw_key: Some(&raw_key),
+                raw_value: Some(&stored.value),
+                ..*meta
+            };
+            self.children.push(cx, &key, &change, &meta)?;
+        }
+        cx.state.operator = self.id;
+        self.final_results.emitted(cx, close_time);
+        Ok(())
     }
-    buffer.put_slice(key);
-    buffer.put_i64(start);
-    buffer.split().freeze()
-}
 
-/// Size of the chunks that windowed keys are written to.
-const CHUNK: usize = 64 * 1024;
+    /// Closes all windows that there are, because nothing has come for a long time.
+    fn close_all(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        let seen = self.observed_stream_time.max(cx.task.stream_time());
+        let Some(start) = self.windows.starts_of(seen).last() else {
+            return Ok(());
+        };
+        let close_time = start.saturating_add(self.windows.size_ms);
+        if close_time <= self.final_results.last_close(cx) {
+            return Ok(());
+        }
+        self.observed_stream_time = close_time.saturating_add(self.windows.grace_ms);
+        self.emit_closed(cx, close_time, &Meta::at_commit())
+    }
+}

@@ -50,6 +50,14 @@ pub trait Serde: Sized + Send + Sync + 'static {
         let _ = encoded;
         None
     }
+
+    /// The same key, if it is a windowed one with the end of its window, which its bytes lack.
+    #[doc(hidden)]
+    #[must_use]
+    fn with_window_size(self, size_ms: i64) -> Self {
+        let _ = size_ms;
+        self
+    }
 }
 
 /// Where the bytes come from or go to.
@@ -135,6 +143,10 @@ impl<T: Serde> Serde for Option<T> {
 
     fn partition_key(encoded: &Bytes) -> Option<Bytes> {
         T::partition_key(encoded)
+    }
+
+    fn with_window_size(self, size_ms: i64) -> Self {
+        self.map(|key| key.with_window_size(size_ms))
     }
 }
 

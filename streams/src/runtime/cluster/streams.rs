@@ -52,6 +52,7 @@ impl Streams {
             application: Arc::new(application),
             plan,
             settings: TaskSettings {
+                emit_interval_ms: EMIT_INTERVAL_MS,
                 max_task_idle_ms: config.max_task_idle_ms,
                 cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
                 global_stores,
@@ -179,3 +180,6 @@ impl Drop for StreamsHandle {
 
 /// Tasks whose stores are read back at the same time.
 const CONCURRENT_RESTORES: usize = 4;
+
+/// Wall-clock time between two looks for windows that have closed, as in Kafka Streams.
+const EMIT_INTERVAL_MS: i64 = 1_000;

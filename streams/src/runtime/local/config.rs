@@ -15,6 +15,9 @@ pub struct LocalConfig {
     pub commit: CommitMode,
     /// The virtual wall clock at the start, in milliseconds since 1970 (0).
     pub wall_clock_ms: i64,
+    /// Wall-clock time between two looks for windows that have closed, in milliseconds (0, like
+    /// Kafka Streams' test driver; against a cluster it is 1,000).
+    pub emit_interval_ms: i64,
     /// Longest run of records that a program gets at once (1,024; 1 where every record commits).
     pub max_run: usize,
 }
@@ -56,6 +59,7 @@ impl Default for LocalConfig {
             cache_max_bytes: 10 * 1024 * 1024,
             commit: CommitMode::EveryRecord,
             wall_clock_ms: 0,
+            emit_interval_ms: 0,
             max_run: 1_024,
         }
     }

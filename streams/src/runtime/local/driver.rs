@@ -68,6 +68,7 @@ impl LocalDriver {
         }
         let mut driver = Self {
             settings: TaskSettings {
+                emit_interval_ms: config.emit_interval_ms,
                 max_task_idle_ms: -1,
                 cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
                 global_stores: Arc::default(),

@@ -102,10 +102,18 @@ impl MemorySessionStore {
         }
     }
 
-    const fn first_live(&self) -> i64 {
-        self.observed_stream_time
-            .saturating_sub(self.retention_ms)
-            .saturating_add(1)
+    /// Whether a session is too old to be looked at by itself, although it may still be found by
+    /// a record next to it.
+    const fn is_past_retention(&self, end: i64) -> bool {
+        end <= self.observed_stream_time.saturating_sub(self.retention_ms)
+    }
+
+    /// Sessions expire a segment at a time, as in Kafka Streams' persistent stores: until then a
+    /// session that is older than the retention time can still be found and go on.
+    fn first_live(&self) -> i64 {
+        let segment_ms = (self.retention_ms / 2).max(LEAST_SEGMENT_MS);
+        let expired = self.observed_stream_time.saturating_sub(self.retention_ms);
+        expired.div_euclid(segment_ms).saturating_mul(segment_ms)
     }
 
     /// Returns the stored key, which is shared with the list of changes.
@@ -152,6 +160,9 @@ impl MemorySessionStore {
 
 impl SessionStore for MemorySessionStore {
     fn get(&self, key: &[u8], session: SessionWindow) -> Result<Option<StoredValue>, StreamsError> {
+        if self.is_past_retention(session.end) {
+            return Ok(None);
+        }
         let sessions = self.keys.get(key);
         let stored = sessions.and_then(|sessions| sessions.get(&(session.end, session.start)));
         Ok(stored.cloned())
@@ -187,8 +198,11 @@ impl SessionStore for MemorySessionStore {
         let SessionWindow { start, end } = session;
         self.is_live(end);
         self.take(key, (end, start));
-        let key = Bytes::copy_from_slice(key);
-        self.changes.record((end, start, key), timestamp);
+        // What is past its retention is left to that of the changelog.
+        if !self.is_past_retention(end) {
+            let key = Bytes::copy_from_slice(key);
+            self.changes.record((end, start, key), timestamp);
+        }
         Ok(())
     }
 
@@ -242,6 +256,9 @@ impl SessionStore for MemorySessionStore {
         self.len
     }
 }
+
+/// Kafka Streams makes no segment shorter.
+const LEAST_SEGMENT_MS: i64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -300,10 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn sessions_expire_by_their_end() {
+    fn sessions_expire_with_all_others_that_end_in_their_segment() {
         let mut store = filled();
-        store.put(b"c", window(1_000, 1_020), b"v", 0).expect("put");
-        assert_eq!(found(store.find_ended(0, 39).expect("find")), []);
+        store.put(b"c", window(50, 60_999), b"v", 0).expect("put");
+        assert_eq!(store.approximate_len(), 5);
+        store.put(b"c", window(50, 61_000), b"v", 0).expect("put");
+        assert_eq!(found(store.find_ended(0, 59_999).expect("find")), []);
         assert!(!store.put(b"a", window(0, 20), b"v", 0).expect("put"));
         assert_eq!(store.approximate_len(), 2);
     }

@@ -1,5 +1,8 @@
 //! One store of one task: the engine, and its way to and from the changelog.
 
+use bytes::Bytes;
+use moldau_client::{KString, RecordHeader};
+
 use super::changes::ChangelogRecord;
 use super::memory_key_value::MemoryKeyValueStore;
 use super::memory_session::MemorySessionStore;
@@ -29,7 +32,9 @@ impl StoreSlot {
     pub(crate) fn open(spec: &StoreSpec) -> Self {
         let logged = spec.changelog.is_some();
         let engine = match spec.kind {
-            StoreKind::KeyValue => Engine::KeyValue(MemoryKeyValueStore::new(logged)),
+            StoreKind::KeyValue | StoreKind::SuppressBuffer => {
+                Engine::KeyValue(MemoryKeyValueStore::new(logged))
+            }
             StoreKind::Window { retention_ms } => {
                 Engine::Window(MemoryWindowStore::new(retention_ms, false, logged))
             }
@@ -150,6 +155,17 @@ impl StoreSlot {
         })
     }
 
+    /// Headers that the store's changelog records with a value have.
+    pub(crate) fn changelog_headers(&self) -> Vec<RecordHeader> {
+        match self.spec.kind {
+            StoreKind::SuppressBuffer => vec![RecordHeader {
+                key: KString::from("v"),
+                value: Some(Bytes::from_static(&[SUPPRESS_BUFFER_VERSION])),
+            }],
+            _ => Vec::new(),
+        }
+    }
+
     /// What changed since the last call, one record per key.
     pub(crate) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
         match &mut self.engine {
@@ -160,6 +176,9 @@ impl StoreSlot {
         }
     }
 }
+
+/// Version of what a suppression buffer writes to its changelog.
+const SUPPRESS_BUFFER_VERSION: u8 = 3;
 
 fn wrong_kind(spec: &StoreSpec, wanted: &str) -> StreamsError {
     StreamsError::Store {

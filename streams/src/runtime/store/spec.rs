@@ -23,6 +23,9 @@ pub enum StoreKind {
         /// How long, in event time, a window stays after its start.
         retention_ms: i64,
     },
+    /// Updates of a table that are held back, by key. Kept like a key-value store, with a mark
+    /// of the format's version on its changelog records.
+    SuppressBuffer,
     /// Values by key and time, several with one key and time: a side of a stream-stream join.
     JoinWindow {
         /// How long, in event time, a value stays after its time.
@@ -45,7 +48,9 @@ impl StoreSpec {
     #[must_use]
     pub fn new(application_id: &str, name: &str, kind: StoreKind) -> Self {
         let changelog = match kind {
-            StoreKind::KeyValue => InternalTopic::changelog(application_id, name),
+            StoreKind::KeyValue | StoreKind::SuppressBuffer => {
+                InternalTopic::changelog(application_id, name)
+            }
             StoreKind::Window { retention_ms } | StoreKind::Session { retention_ms } => {
                 InternalTopic::window_changelog(application_id, name, retention_ms)
             }
@@ -81,6 +86,7 @@ impl StoreKind {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value store",
+            Self::SuppressBuffer => "suppression buffer",
             Self::Window { .. } => "window store",
             Self::JoinWindow { .. } => "window store of a join",
             Self::Session { .. } => "session store",
