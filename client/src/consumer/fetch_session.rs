@@ -30,6 +30,17 @@ struct Known {
     topic_id: Uuid,
     fetch_offset: i64,
     leader_epoch: i32,
+    /// Which seek or assignment it was asked for after.
+    epoch: u64,
+}
+
+impl Known {
+    /// Whether the consumer came back to the same offset by a seek or a new assignment. It has dropped
+    /// the answers from before, and the broker, which sees no change, would not repeat what they said:
+    /// a partition without new records would never have a high watermark.
+    fn is_stale(self, now: Self) -> bool {
+        self.epoch != now.epoch && self.fetch_offset == now.fetch_offset
+    }
 }
 
 /// The part of a fetch request that names partitions.
@@ -69,14 +80,16 @@ impl FetchSession {
                 },
                 fetch_offset: wanted.fetch_offset,
                 leader_epoch: wanted.leader_epoch,
+                epoch: wanted.epoch,
             };
             (&wanted.name, known)
         });
         let now: Vec<_> = now.collect();
-        // A topic with another id, or ids in place of names, are too much of a change for a session.
+        // A topic with another id, or ids in place of names, are too much of a change for a session;
+        // so is a partition of which everything is to be told once more.
         let is_other = now.iter().any(|(name, now)| {
             let before = self.known.get(*name);
-            before.is_some_and(|before| before.topic_id != now.topic_id)
+            before.is_some_and(|before| before.topic_id != now.topic_id || before.is_stale(*now))
         });
         if is_other {
             self.reset();
@@ -255,6 +268,19 @@ mod tests {
         let mut gone = forgotten(&third);
         gone.sort_unstable();
         assert_eq!(gone, [0, 2]);
+    }
+
+    #[test]
+    fn a_seek_to_the_same_offset_asks_for_everything_once_more() {
+        let mut session = FetchSession::default();
+        ask(&mut session, &[(0, 5)]);
+        session.answered(answer(7, &[0])).unwrap();
+        let mut sought = wanted(&[(0, 5)]);
+        sought[0].epoch = 1;
+        let cluster = ClusterMetadata::default();
+        let request = session.request(&sought, &cluster, 12, 1_000);
+        assert_eq!((request.session_id, request.session_epoch), (0, 0));
+        assert_eq!(asked(&request), [0]);
     }
 
     #[test]

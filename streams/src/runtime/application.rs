@@ -20,6 +20,44 @@ pub struct Application {
     pub global_tables: Vec<GlobalTable>,
 }
 
+impl Application {
+    /// The application as JSON: its sub-topologies with their topics and stores, as they run.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let names = |topics: &[InternalTopic]| -> Vec<String> {
+            topics.iter().map(|topic| topic.name.clone()).collect()
+        };
+        let sub_topologies = self.sub_topologies.iter().enumerate();
+        let sub_topologies: Vec<_> = sub_topologies
+            .map(|(index, parts)| {
+                let sources = parts.sources.iter().map(|source| {
+                    let role = format!("{:?}", source.role).to_lowercase();
+                    serde_json::json!({ "topic": source.topic, "role": role })
+                });
+                let stores = parts.stores.iter().map(|store| {
+                    let changelog = store.changelog.as_ref().map(|topic| &topic.name);
+                    serde_json::json!({ "name": store.name, "changelog": changelog })
+                });
+                serde_json::json!({
+                    "id": index,
+                    "sources": sources.collect::<Vec<_>>(),
+                    "repartition_topics": names(&parts.repartition_topics),
+                    "stores": stores.collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        let globals = self.global_tables.iter();
+        let globals: Vec<_> = globals
+            .map(|table| serde_json::json!({ "topic": table.topic, "store": table.store }))
+            .collect();
+        serde_json::json!({
+            "application_id": self.application_id,
+            "sub_topologies": sub_topologies,
+            "global_tables": globals,
+        })
+    }
+}
+
 /// One part of an application: everything that must run in the same task.
 #[derive(Clone)]
 pub struct SubTopology {

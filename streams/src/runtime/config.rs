@@ -38,6 +38,12 @@ pub struct StreamsConfig {
     pub group_instance_id: Option<String>,
     /// Replicas of internal topics (-1: the broker's default).
     pub replication_factor: i16,
+    /// Copies of each task's stores that other processes keep up to date, so that a task can move
+    /// there without a long restore (0).
+    pub num_standby_replicas: usize,
+    /// `host:port` where this process answers queries of the others (`application.server`); port 0
+    /// takes a free one. `None`: only this process's own stores can be asked.
+    pub application_server: Option<String>,
     /// How often records that are done are deleted from repartition topics (30,000 ms).
     pub repartition_purge_interval_ms: u64,
     /// How long to wait for source topics that do not exist yet (30,000 ms).
@@ -61,6 +67,8 @@ impl Default for StreamsConfig {
             session_timeout_ms: 45_000,
             group_instance_id: None,
             replication_factor: -1,
+            num_standby_replicas: 0,
+            application_server: None,
             repartition_purge_interval_ms: 30_000,
             missing_topic_timeout_ms: 30_000,
             state_dir: None,

@@ -134,6 +134,14 @@ pub enum StreamsError {
         /// What went wrong.
         reason: String,
     },
+    /// A question to a store cannot be answered now.
+    #[error("query to store \"{store}\": {reason}")]
+    Query {
+        /// The store.
+        store: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// Another member has asked for the end of the whole application.
     #[error(
         "a member of group \"{group}\" has stopped the application\n  hint: its log has the error"
@@ -185,6 +193,7 @@ impl StreamsError {
             Self::TaskMigrated { .. } => "TaskMigrated",
             Self::TaskCorrupted { .. } => "TaskCorrupted",
             Self::StoppedByMember { .. } => "StoppedByMember",
+            Self::Query { .. } => "Query",
         }
     }
 

@@ -16,11 +16,13 @@ mod global;
 mod internal_topic;
 mod local;
 mod metrics;
+mod named_metrics;
 mod offset_metadata;
 mod partition_group;
 mod plan;
 mod program;
 mod punctuation;
+mod query;
 mod record;
 mod store;
 mod task;
@@ -37,8 +39,10 @@ pub use global::{GlobalIndex, GlobalStore, GlobalTable, GlobalUpdate};
 pub use internal_topic::{InternalTopic, PartitionCount};
 pub use local::{CommitMode, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord};
 pub use metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState};
+pub use named_metrics::NamedMetric;
 pub use program::{ProgramFactory, TaskProgram};
 pub use punctuation::{PunctuationId, PunctuationType};
+pub use query::{QueryAnswer, QueryEntry, QueryKind, StoreQuery};
 pub use record::{OutputRecord, Record};
 pub use store::{
     KeyValueStore, SessionIter, SessionStore, SessionWindow, StoreIter, StoreKind, StoreSpec,

@@ -11,6 +11,17 @@ pub struct TaskId {
     pub partition: i32,
 }
 
+impl TaskId {
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (sub_topology, partition) = text.split_once('_')?;
+        Some(Self {
+            sub_topology: sub_topology.parse().ok()?,
+            partition: partition.parse().ok()?,
+        })
+    }
+}
+
 impl fmt::Display for TaskId {
     /// As Kafka Streams writes it: `0_3`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,3 +8,4 @@ mod failures;
 mod group;
 mod hand_over;
 mod jobs;
+mod queries;

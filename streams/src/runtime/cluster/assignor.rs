@@ -1,13 +1,13 @@
 //! Which member of the group runs which tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use moldau_client::consumer::{Assignor, GroupSubscriptions, MemberAssignment, MemberSubscription};
 use moldau_client::{ClientError, KString, TopicPartition};
 
-use super::assignor_data::{self, AssignmentData, SubscriptionData};
+use super::assignor_data::{self, AssignmentData, HostTasks, SubscriptionData};
 use super::shared::Shared;
 use crate::runtime::error::StreamsError;
 use crate::runtime::plan::Plan;
@@ -21,6 +21,12 @@ pub(super) struct TaskAssignor {
     pub(super) plan: Arc<Plan>,
     pub(super) shared: Arc<Shared>,
     pub(super) process_id: String,
+    /// Which of its process's threads the member is.
+    pub(super) thread: usize,
+    pub(super) host: Option<String>,
+    pub(super) num_standby_replicas: usize,
+    /// Sub-topologies whose stores have changelogs.
+    pub(super) stateful: BTreeSet<usize>,
 }
 
 impl Assignor for TaskAssignor {
@@ -32,11 +38,14 @@ impl Assignor for TaskAssignor {
         assignor_data::encode(&SubscriptionData {
             process_id: self.process_id.clone(),
             stop: self.shared.is_stop_asked(),
+            host: self.host.clone(),
+            standby: self.caught_up_standbys(),
         })
     }
 
     fn on_assignment(&self, assignment: &MemberAssignment, _generation: i32) {
         let data: AssignmentData = assignor_data::decode(assignment.user_data.as_ref());
+        self.shared.set_assignment(self.thread, data.clone());
         if data.stop && !self.shared.is_stop_asked() {
             self.shared.fail(StreamsError::StoppedByMember {
                 group: self.shared.group().to_owned(),
@@ -54,11 +63,22 @@ impl Assignor for TaskAssignor {
         if members.is_empty() {
             return Ok(BTreeMap::new());
         }
+        let data: Vec<SubscriptionData> = members
+            .iter()
+            .map(|member| assignor_data::decode(member.user_data.as_ref()))
+            .collect();
         let mut shares = vec![Share::default(); members.len()];
         let quota = self.plan.tasks.len().div_ceil(members.len());
         let mut left = Vec::new();
         for task in self.plan.tasks.keys() {
             let owner = members.iter().position(|member| self.owns(member, *task));
+            // A process that has followed the changelog is as good as the last owner.
+            let name = task.to_string();
+            let owner = owner.or_else(|| {
+                let is_standby = |index: &usize| data[*index].standby.contains(&name);
+                let standbys = (0..members.len()).filter(is_standby);
+                standbys.min_by_key(|index| shares[*index].tasks.len())
+            });
             match owner {
                 Some(owner) if shares[owner].tasks.len() < quota => shares[owner].add(*task),
                 _ => left.push(*task),
@@ -71,24 +91,43 @@ impl Assignor for TaskAssignor {
             }
         }
         even_out(&mut shares);
-        let data: Vec<SubscriptionData> = members
-            .iter()
-            .map(|member| assignor_data::decode(member.user_data.as_ref()))
-            .collect();
-        let user_data = assignor_data::encode(&AssignmentData {
-            stop: data.iter().any(|member| member.stop),
-        });
-        let assignment = |share: Share| MemberAssignment {
+        let standbys = self.standbys(&shares, &data);
+        let answers = answers(&shares, &standbys, &data);
+        let assignment = |(share, answer): (Share, AssignmentData)| MemberAssignment {
             partitions: share
                 .tasks
                 .iter()
                 .flat_map(|task| self.partitions(*task))
                 .collect(),
-            user_data: user_data.clone(),
+            user_data: assignor_data::encode(&answer),
         };
         let ids = members.iter().map(|member| member.member_id.clone());
-        Ok(ids.zip(shares.into_iter().map(assignment)).collect())
+        let shares = shares.into_iter().zip(answers);
+        Ok(ids.zip(shares.map(assignment)).collect())
     }
+}
+
+/// What each member is told: its standby tasks, and what runs where.
+fn answers(
+    shares: &[Share],
+    standbys: &[Vec<TaskId>],
+    data: &[SubscriptionData],
+) -> Vec<AssignmentData> {
+    let names = |tasks: &[TaskId]| tasks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut hosts: BTreeMap<String, HostTasks> = BTreeMap::new();
+    for (index, member) in data.iter().enumerate() {
+        if let Some(host) = &member.host {
+            let tasks = hosts.entry(host.clone()).or_default();
+            tasks.active.extend(names(&shares[index].tasks));
+            tasks.standby.extend(names(&standbys[index]));
+        }
+    }
+    let answer = |standby: &Vec<TaskId>| AssignmentData {
+        stop: data.iter().any(|member| member.stop),
+        standby: names(standby),
+        hosts: hosts.clone(),
+    };
+    standbys.iter().map(answer).collect()
 }
 
 /// The tasks of one member.
@@ -128,6 +167,39 @@ fn even_out(shares: &mut [Share]) {
 }
 
 impl TaskAssignor {
+    /// Chooses other processes for the standby tasks: those that have one already, then those
+    /// with least to do. One member of a process keeps a standby task for all of its threads.
+    fn standbys(&self, shares: &[Share], data: &[SubscriptionData]) -> Vec<Vec<TaskId>> {
+        let mut standbys = vec![Vec::new(); shares.len()];
+        if self.num_standby_replicas == 0 {
+            return standbys;
+        }
+        for (owner, share) in shares.iter().enumerate() {
+            let stateful = share.tasks.iter();
+            for task in stateful.filter(|task| self.stateful.contains(&task.sub_topology)) {
+                let name = task.to_string();
+                let mut used = BTreeSet::from([&data[owner].process_id]);
+                for _ in 0..self.num_standby_replicas {
+                    let others = (0..shares.len()).filter(|i| !used.contains(&data[*i].process_id));
+                    let best = others.min_by_key(|index| {
+                        let load = standbys[*index].len() + shares[*index].tasks.len();
+                        (!data[*index].standby.contains(&name), load, *index)
+                    });
+                    let Some(best) = best else { break };
+                    used.insert(&data[best].process_id);
+                    standbys[best].push(*task);
+                }
+            }
+        }
+        standbys
+    }
+
+    fn caught_up_standbys(&self) -> Vec<String> {
+        let lags = self.shared.standbys.lags().into_iter();
+        let near = lags.filter(|(_, lag)| *lag <= ACCEPTABLE_RECOVERY_LAG);
+        near.map(|(task, _)| task.to_string()).collect()
+    }
+
     fn partitions(&self, task: TaskId) -> impl Iterator<Item = TopicPartition> {
         let inputs = self.plan.tasks.get(&task).into_iter().flatten();
         inputs.map(|input| input.name.clone())
@@ -159,6 +231,9 @@ impl TaskAssignor {
     }
 }
 
+/// `acceptable.recovery.lag`, in records.
+const ACCEPTABLE_RECOVERY_LAG: u64 = 10_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +262,10 @@ mod tests {
             }),
             shared: Arc::new(Shared::new("app", 1)),
             process_id: "p".to_owned(),
+            thread: 0,
+            host: None,
+            num_standby_replicas: 0,
+            stateful: BTreeSet::from([1]),
         }
     }
 
@@ -258,6 +337,34 @@ mod tests {
         let shares = assign(vec![member("m1", &all), member("m2", &[])]);
         assert_eq!(shares[0], ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]);
         assert_eq!(shares[1], ["r-0", "r-1", "r-2"]);
+    }
+
+    #[test]
+    fn standby_tasks_go_to_other_processes_and_hosts_are_told_to_all() {
+        let mut assignor = assignor();
+        assignor.num_standby_replicas = 1;
+        let process = |id: &'static str, host: &str| {
+            let mut member = member(id, &[]);
+            member.user_data = assignor_data::encode(&SubscriptionData {
+                process_id: id.to_owned(),
+                host: Some(host.to_owned()),
+                ..SubscriptionData::default()
+            });
+            member
+        };
+        let group = GroupSubscriptions {
+            members: vec![process("m1", "a:1"), process("m2", "b:1")],
+            partition_counts: BTreeMap::new(),
+        };
+        let assignments = assignor.assign(&group).expect("an assignment");
+        let data = |id: &str| -> AssignmentData {
+            assignor_data::decode(assignments[id].user_data.as_ref())
+        };
+        assert_eq!(data("m1").standby, ["1_0", "1_2"]);
+        assert_eq!(data("m2").standby, ["1_1"]);
+        assert_eq!(data("m1").hosts, data("m2").hosts);
+        assert_eq!(data("m1").hosts["a:1"].active, ["0_0", "0_2", "1_1"]);
+        assert_eq!(data("m1").hosts["b:1"].standby, ["1_1"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What members and the group's leader tell each other beside topics and partitions, as JSON.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,10 @@ pub(super) struct SubscriptionData {
     pub(super) process_id: String,
     /// Whether the whole application is to stop.
     pub(super) stop: bool,
+    /// `host:port` where the process answers queries.
+    pub(super) host: Option<String>,
+    /// Standby tasks of the process that are about up to date.
+    pub(super) standby: Vec<String>,
 }
 
 /// What the leader tells a member.
@@ -19,6 +25,18 @@ pub(super) struct SubscriptionData {
 pub(super) struct AssignmentData {
     /// Whether the whole application is to stop.
     pub(super) stop: bool,
+    /// Standby tasks that the member is to keep.
+    pub(super) standby: Vec<String>,
+    /// What runs where, for queries.
+    pub(super) hosts: BTreeMap<String, HostTasks>,
+}
+
+/// The tasks of a process that answers queries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct HostTasks {
+    pub(super) active: Vec<String>,
+    pub(super) standby: Vec<String>,
 }
 
 /// Bytes of such data.

@@ -1,5 +1,6 @@
 //! What all threads of an application are made from.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) struct Core {
     pub(super) shared: Arc<Shared>,
     pub(super) permits: Arc<Semaphore>,
     pub(super) process_id: String,
+    /// `host:port` where this process answers queries.
+    pub(super) host: Option<String>,
     /// The runtime that carries the network.
     pub(super) runtime: tokio::runtime::Handle,
 }
@@ -86,6 +89,10 @@ impl Core {
                 plan: Arc::clone(&self.plan),
                 shared: Arc::clone(&self.shared),
                 process_id: self.process_id.clone(),
+                thread,
+                host: self.host.clone(),
+                num_standby_replicas: self.config.num_standby_replicas,
+                stateful: self.stateful(),
             })),
             ..ConsumerConfig::group(group.clone())
         });
@@ -109,6 +116,15 @@ impl Core {
         Writer::exactly_once(client, group, id, self.config.transaction_timeout_ms)
     }
 
+    /// Sub-topologies whose stores have changelogs.
+    fn stateful(&self) -> BTreeSet<usize> {
+        let parts = self.application.sub_topologies.iter().enumerate();
+        parts
+            .filter(|(_, parts)| parts.stores.iter().any(|store| store.changelog.is_some()))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
     pub(super) fn tasks(&self) -> TaskSet {
         TaskSet::new(
             Arc::clone(&self.application),
@@ -117,6 +133,7 @@ impl Core {
             self.client.clone(),
             Arc::clone(&self.permits),
             self.config.is_exactly_once(),
+            Arc::clone(&self.shared),
         )
     }
 }

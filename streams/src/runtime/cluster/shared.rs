@@ -5,10 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use super::assignor_data::AssignmentData;
+use super::queries::LocalQuery;
+use super::standby::Standbys;
 use crate::runtime::error::StreamsError;
-use crate::runtime::metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMetrics};
+use crate::runtime::metrics::{
+    InputMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState,
+};
+use crate::runtime::task_id::TaskId;
 
 /// What the threads of an application and its handle share.
 #[derive(Debug)]
@@ -21,6 +27,18 @@ pub(super) struct Shared {
     paused: AtomicBool,
     stop_asked: AtomicBool,
     pub(super) counters: Counters,
+    pub(super) standbys: Standbys,
+    /// What the leader told each thread's member last.
+    assignments: Mutex<Vec<AssignmentData>>,
+    /// Questions that wait for each thread.
+    queries: Vec<Questions>,
+}
+
+/// Questions that wait for one thread.
+#[derive(Debug, Default)]
+struct Questions {
+    waiting: Mutex<VecDeque<LocalQuery>>,
+    arrived: Notify,
 }
 
 /// What has happened in all threads since the start.
@@ -97,6 +115,55 @@ impl Shared {
             paused: AtomicBool::new(false),
             stop_asked: AtomicBool::new(false),
             counters: Counters::default(),
+            standbys: Standbys::default(),
+            assignments: Mutex::new(vec![AssignmentData::default(); threads]),
+            queries: (0..threads).map(|_| Questions::default()).collect(),
+        }
+    }
+
+    pub(super) fn set_assignment(&self, thread: usize, data: AssignmentData) {
+        if let Some(place) = lock(&self.assignments).get_mut(thread) {
+            *place = data;
+        }
+    }
+
+    /// What the leader told each thread's member last.
+    pub(super) fn assignments(&self) -> Vec<AssignmentData> {
+        lock(&self.assignments).clone()
+    }
+
+    /// The thread that runs a task with all of its state, and knows it.
+    pub(super) fn thread_of(&self, id: TaskId) -> Option<usize> {
+        let threads = lock(&self.threads);
+        let runs = |task: &TaskMetrics| task.id == id && task.state == TaskRunState::Running;
+        threads
+            .iter()
+            .position(|thread| thread.tasks.iter().any(runs))
+    }
+
+    /// Puts a question before a thread; false if too many wait already.
+    pub(super) fn ask(&self, thread: usize, query: LocalQuery) -> bool {
+        let Some(questions) = self.queries.get(thread) else {
+            return false;
+        };
+        let mut waiting = lock(&questions.waiting);
+        if waiting.len() >= MAX_WAITING_QUERIES {
+            return false;
+        }
+        waiting.push_back(query);
+        drop(waiting);
+        questions.arrived.notify_one();
+        true
+    }
+
+    pub(super) fn take_query(&self, thread: usize) -> Option<LocalQuery> {
+        lock(&self.queries.get(thread)?.waiting).pop_front()
+    }
+
+    pub(super) async fn query_arrived(&self, thread: usize) {
+        match self.queries.get(thread) {
+            Some(questions) => questions.arrived.notified().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -286,4 +353,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const MAX_WAITING_QUERIES: usize = 1_024;
 const RATE_WINDOW: Duration = Duration::from_secs(5);

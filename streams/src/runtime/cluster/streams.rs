@@ -10,7 +10,9 @@ use tokio::sync::Semaphore;
 
 use super::core::Core;
 use super::global;
+use super::http;
 use super::process_id::process_id;
+use super::queries::{self, Queries};
 use super::setup::prepare;
 use super::shared::Shared;
 use crate::runtime::application::Application;
@@ -18,7 +20,9 @@ use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{StreamsMetrics, StreamsState};
+use crate::runtime::query::{QueryAnswer, StoreQuery};
 use crate::runtime::task::TaskSettings;
+use crate::runtime::task_id::TaskId;
 
 /// Runs applications against a cluster.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +50,12 @@ impl Streams {
         let group = &application.application_id;
         let shared = Arc::new(Shared::new(group, config.num_threads));
         let global_stores = global::start(&client, &application, &shared).await?;
+        let listener = match &config.application_server {
+            Some(address) => Some(queries::listen(address).await?),
+            None => None,
+        };
         let core = Arc::new(Core {
+            host: listener.as_ref().map(|(_, host)| host.clone()),
             process_id: process_id(config.state_dir.as_deref(), group)?,
             shared: Arc::clone(&shared),
             application: Arc::new(application),
@@ -62,9 +71,16 @@ impl Streams {
             config,
             runtime: Handle::current(),
         });
+        let queries = Arc::new(Queries::new(Arc::clone(&core)));
+        let server = listener.map(|(listener, _)| {
+            let served = http::serve(listener, Arc::clone(&queries));
+            AbortOnDropHandle(tokio::spawn(served))
+        });
         let mut handle = StreamsHandle {
             shared,
             threads: Vec::new(),
+            queries,
+            server,
         };
         for index in 0..core.config.num_threads {
             handle.threads.push(spawn(&core, index)?);
@@ -91,6 +107,18 @@ fn spawn(core: &Arc<Core>, index: usize) -> Result<JoinHandle<()>, StreamsError>
 pub struct StreamsHandle {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    queries: Arc<Queries>,
+    server: Option<AbortOnDropHandle>,
+}
+
+/// Ends the server of queries with the handle.
+#[derive(Debug)]
+struct AbortOnDropHandle(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDropHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl StreamsHandle {
@@ -135,6 +163,27 @@ impl StreamsHandle {
         debug_assert!(ended.is_ok(), "the sender is in the handle itself");
     }
 
+    /// Asks a store: the instance that owns the partition, or, if the question allows, a standby.
+    ///
+    /// # Errors
+    /// There is no such store, nobody has it at the moment, or who has it cannot be reached.
+    pub async fn query(&self, query: &StoreQuery) -> Result<QueryAnswer, StreamsError> {
+        self.queries.ask(query).await
+    }
+
+    /// `host:port` where this process answers queries of the others.
+    #[must_use]
+    pub fn application_server(&self) -> Option<&str> {
+        self.queries.host()
+    }
+
+    /// Standby tasks of this process, and how many changelog records each lacks;
+    /// `u64::MAX` while that is not known.
+    #[must_use]
+    pub fn standby_lags(&self) -> Vec<(TaskId, u64)> {
+        self.shared.standbys.lags().into_iter().collect()
+    }
+
     /// Stops processing until [`resume`](Self::resume); membership, stores and commits stay.
     pub fn pause(&self) {
         self.shared.set_paused(true);
@@ -157,6 +206,7 @@ impl StreamsHandle {
     /// What stopped the application, if it had failed.
     pub async fn close(mut self) -> Result<(), StreamsError> {
         self.shared.close();
+        self.server.take();
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -165,6 +215,7 @@ impl StreamsHandle {
             }
         });
         let _ = joined.await;
+        self.shared.standbys.retain(&[]);
         match self.shared.error() {
             Some(error) => Err(error),
             None => Ok(()),

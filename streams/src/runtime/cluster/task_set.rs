@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use moldau_client::consumer::SeekTo;
-use moldau_client::{Client, Consumer, OffsetAndMetadata, TopicPartition};
+use moldau_client::{Client, ClientError, Consumer, OffsetAndMetadata, TopicPartition};
 use tokio::sync::Semaphore;
 
 use super::inputs::{Paused, Routes};
 use super::restore::Restore;
+use super::shared::Shared;
 use crate::runtime::application::{Application, StartAt};
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{TaskMetrics, TaskRunState};
@@ -26,6 +27,7 @@ pub(super) struct TaskSet {
     client: Client,
     restore_permits: Arc<Semaphore>,
     is_exactly_once: bool,
+    shared: Arc<Shared>,
     pub(super) routes: Routes,
     pub(super) paused: Paused,
     tasks: BTreeMap<TaskId, Assigned>,
@@ -62,6 +64,7 @@ impl TaskSet {
         client: Client,
         restore_permits: Arc<Semaphore>,
         is_exactly_once: bool,
+        shared: Arc<Shared>,
     ) -> Self {
         Self {
             routes: Routes::new(&plan),
@@ -71,6 +74,7 @@ impl TaskSet {
             client,
             restore_permits,
             is_exactly_once,
+            shared,
             paused: Paused::default(),
             tasks: BTreeMap::new(),
             suspended: BTreeMap::new(),
@@ -105,7 +109,8 @@ impl TaskSet {
                 }
                 self.paused.set(consumer, &name, true);
             }
-            if let Some(stores) = suspended.remove(&id) {
+            let standby = || self.shared.standbys.take(id);
+            if let Some(stores) = suspended.remove(&id).or_else(standby) {
                 *task.stores_mut() = stores;
             }
             let stores = std::mem::take(task.stores_mut());
@@ -121,7 +126,35 @@ impl TaskSet {
             };
             self.tasks.insert(id, assigned);
         }
+        self.suspended = suspended;
         Ok(())
+    }
+
+    /// Brings the standby tasks into line with the assignment; `own` are those that this thread
+    /// starts. Stores of tasks that went elsewhere are used for it, or given up.
+    pub(super) fn update_standbys(&mut self, own: &[TaskId], all: &[TaskId]) {
+        let missing = self.shared.standbys.retain(all);
+        let mut suspended = std::mem::take(&mut self.suspended);
+        for id in missing.into_iter().filter(|id| own.contains(id)) {
+            let Some(parts) = self.application.sub_topologies.get(id.sub_topology) else {
+                continue;
+            };
+            let stores = suspended
+                .remove(&id)
+                .unwrap_or_else(|| parts.stores.iter().map(StoreSlot::open).collect());
+            let client = self.client.clone();
+            let standbys = &self.shared.standbys;
+            standbys.start(client, id, stores, self.is_exactly_once);
+        }
+    }
+
+    /// The stores of a task that runs here.
+    pub(super) fn stores_of(&mut self, id: TaskId) -> Option<&mut [StoreSlot]> {
+        let assigned = self.tasks.get_mut(&id)?;
+        if assigned.restore.is_some() {
+            return None;
+        }
+        Some(assigned.task.stores_mut())
     }
 
     /// Committed offsets; partitions without one are led to where their source starts.
@@ -130,7 +163,17 @@ impl TaskSet {
         consumer: &mut Consumer,
         assigned: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, OffsetAndMetadata>, StreamsError> {
-        let failed = |error| StreamsError::client("look up committed offsets", error);
+        let failed = |error: ClientError| {
+            let action = "look up committed offsets";
+            if error.is_retriable() {
+                // The group is joined again, and asked again.
+                return StreamsError::TaskMigrated {
+                    group: self.application.application_id.clone(),
+                    reason: format!("cannot {action}: {error}"),
+                };
+            }
+            StreamsError::client(action, error)
+        };
         let committed = consumer.committed(assigned).await.map_err(failed)?;
         for name in assigned {
             if let Some(place) = committed.get(name) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use moldau_client::{ClientError, Consumer, ErrorCode, Poll, Rebalance};
 use tokio::sync::watch;
 
+use super::assignor_data::AssignmentData;
 use super::core::Core;
 use super::inputs::decode;
 use super::reporter::Reporter;
@@ -16,6 +17,7 @@ use super::writer::Writer;
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
 use crate::runtime::punctuation::PunctuationType;
+use crate::runtime::task_id::TaskId;
 
 /// One stream thread, with a consumer and a producer of its own.
 pub(super) struct StreamThread {
@@ -141,6 +143,7 @@ impl StreamThread {
             self.idle_time()
         };
         self.poll(timeout)?;
+        self.answer_queries();
         let runtime = self.core.runtime.clone();
         let entered = runtime.enter();
         self.tasks
@@ -176,10 +179,12 @@ impl StreamThread {
 
     fn poll(&mut self, timeout: Duration) -> Result<(), StreamsError> {
         let (consumer, closing) = (&mut self.consumer, &mut self.closing);
+        let (shared, index) = (&self.core.shared, self.index);
         let polled = self.core.runtime.block_on(async {
             tokio::select! {
                 biased;
                 _ = closing.wait_for(|closing| *closing) => Ok(Poll::default()),
+                () = shared.query_arrived(index) => Ok(Poll::default()),
                 polled = consumer.poll(timeout) => polled,
             }
         });
@@ -233,10 +238,32 @@ impl StreamThread {
             self.core
                 .runtime
                 .block_on(tasks.assign(consumer, &rebalance.assigned))?;
+            self.update_standbys();
             self.is_assigned = true;
         }
         self.report_now();
         Ok(())
+    }
+
+    /// Starts and gives up standby tasks as the leader says.
+    fn update_standbys(&mut self) {
+        let _entered = self.core.runtime.enter();
+        let assignments = self.core.shared.assignments();
+        let tasks = |data: &AssignmentData| -> Vec<TaskId> {
+            let names = data.standby.iter();
+            names.filter_map(|name| TaskId::parse(name)).collect()
+        };
+        let own = assignments.get(self.index).map(tasks).unwrap_or_default();
+        let all: Vec<_> = assignments.iter().flat_map(tasks).collect();
+        self.tasks.update_standbys(&own, &all);
+    }
+
+    /// Answers the questions that have come; between two rounds no task is at work.
+    fn answer_queries(&mut self) {
+        while let Some(query) = self.core.shared.take_query(self.index) {
+            let stores = self.tasks.stores_of(query.task);
+            query.answer(stores);
+        }
     }
 
     /// Gives each task a turn; false if there was nothing to do.

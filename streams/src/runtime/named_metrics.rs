@@ -1,0 +1,71 @@
+//! A snapshot's figures under Kafka Streams' metric groups and names.
+
+use std::collections::BTreeMap;
+
+use super::metrics::{StreamsMetrics, StreamsState, TaskRunState};
+
+/// A figure as Kafka Streams names it, for dashboards that know those names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedMetric {
+    /// Group, such as `stream-task-metrics`.
+    pub group: &'static str,
+    /// Name, such as `process-total`.
+    pub name: &'static str,
+    /// Tags, such as `task-id`.
+    pub tags: BTreeMap<&'static str, String>,
+    /// The figure.
+    pub value: f64,
+}
+
+impl StreamsMetrics {
+    /// The figures under Kafka Streams' groups and names; `client_id` becomes their tag. The
+    /// figures that Kafka Streams gives for each thread are sums over the threads here.
+    #[must_use]
+    pub fn named(&self, client_id: &str) -> Vec<NamedMetric> {
+        let tags = |more: &[(&'static str, String)]| {
+            let client = ("client-id", client_id.to_owned());
+            more.iter().cloned().chain([client]).collect()
+        };
+        let mut named = Vec::new();
+        let mut add = |group, name, more: &[(&'static str, String)], value: f64| {
+            named.push(NamedMetric {
+                group,
+                name,
+                tags: tags(more),
+                value,
+            });
+        };
+        let is_failed = f64::from(u8::from(self.state == StreamsState::Failed));
+        let replaced = self.threads_replaced as f64;
+        add(CLIENT, "failed-stream-threads", &[], replaced + is_failed);
+        add(THREAD, "process-total", &[], self.records_in as f64);
+        add(THREAD, "process-rate", &[], self.records_in_rate);
+        add(THREAD, "commit-total", &[], self.commits as f64);
+        for task in &self.tasks {
+            let id = [("task-id", task.id.to_string())];
+            let is_restoring = task.state == TaskRunState::Restoring;
+            let remaining = task.to_restore.saturating_sub(task.restored);
+            let remaining = if is_restoring { remaining } else { 0 };
+            add(TASK, "process-total", &id, task.records_in as f64);
+            let dropped = task.records_dropped as f64;
+            add(TASK, "dropped-records-total", &id, dropped);
+            add(TASK, "restore-total", &id, task.restored as f64);
+            add(
+                TASK,
+                "restore-remaining-records-total",
+                &id,
+                remaining as f64,
+            );
+            for (store, entries) in &task.stores {
+                let store = [id[0].clone(), ("store", store.clone())];
+                add(STATE, "num-keys", &store, *entries as f64);
+            }
+        }
+        named
+    }
+}
+
+const CLIENT: &str = "stream-metrics";
+const THREAD: &str = "stream-thread-metrics";
+const TASK: &str = "stream-task-metrics";
+const STATE: &str = "stream-state-metrics";
