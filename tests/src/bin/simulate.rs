@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
     writeln!(
         std::io::stdout(),
         "{} seeds from {} in {:.1} s: {} batches, {} duplicates found, {} restarts, \
-         {} generations, {} offset commits",
+         {} generations, {} offset commits, {} transactions",
         next.load(Ordering::Relaxed).min(arguments.seeds),
         arguments.seed,
         started.elapsed().as_secs_f64(),
@@ -39,6 +39,7 @@ fn main() -> anyhow::Result<ExitCode> {
         total(|summary| summary.restarts),
         total(|summary| summary.generations),
         total(|summary| summary.commits),
+        total(|summary| summary.transactions),
     )?;
     Ok(match broken.into_inner() {
         true => ExitCode::FAILURE,
@@ -66,6 +67,7 @@ fn work(arguments: &Arguments, next: &AtomicU64, broken: &AtomicBool) -> Summary
                 total.restarts += summary.restarts;
                 total.generations += summary.generations;
                 total.commits += summary.commits;
+                total.transactions += summary.transactions;
             }
             Err(failure) => {
                 broken.store(!arguments.keep_going, Ordering::Relaxed);

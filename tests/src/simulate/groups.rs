@@ -3,9 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use moldau_core::coordinator::{CommittedOffset, Coordinator};
+use moldau_protocol::messages::consumer_group_heartbeat::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
+};
 use moldau_protocol::messages::describe_groups::DescribedGroup;
 use moldau_protocol::messages::sync_group::SyncGroupRequest;
 use moldau_protocol::{KString, ResponseKind};
+
+use super::consumers::assigned;
 
 /// The promises to all groups.
 #[derive(Debug, Default)]
@@ -15,6 +20,13 @@ pub(super) struct Promises {
     commits: BTreeMap<(usize, i32), Commits>,
     /// Which arrivals a request is about, by the tag that it got.
     tagged: BTreeMap<u64, Vec<(usize, i32, usize)>>,
+    /// What each member of the new protocol was given last, by group and member.
+    held: BTreeMap<(usize, KString), BTreeSet<i32>>,
+    /// Whose heartbeat a request is, by its tag.
+    beating: BTreeMap<u64, Beating>,
+    /// Grows when a group is gone: what was asked of it says nothing of the next one of its name,
+    /// although the answer may come later.
+    incarnations: BTreeMap<usize, u64>,
     /// Who asks for its partitions, by the tag of the request.
     asking: BTreeMap<u64, Asking>,
     last_tag: u64,
@@ -22,10 +34,19 @@ pub(super) struct Promises {
     pub(super) acknowledged: u64,
 }
 
+/// A member of the new protocol that sent a heartbeat.
+#[derive(Debug)]
+struct Beating {
+    group: usize,
+    incarnation: u64,
+    member: KString,
+}
+
 /// A member that asks for its partitions.
 #[derive(Debug)]
 struct Asking {
     group: usize,
+    incarnation: u64,
     generation: i32,
     member: KString,
 }
@@ -46,6 +67,7 @@ impl Promises {
         let instance = request.group_instance_id.as_ref();
         let asking = Asking {
             group,
+            incarnation: self.incarnation(group),
             generation: request.generation_id,
             member: instance.unwrap_or(&request.member_id).clone(),
         };
@@ -60,16 +82,59 @@ impl Promises {
             group,
             generation,
             ref member,
+            ..
         } = *asking;
+        self.claim(
+            group,
+            generation,
+            member,
+            partitions.iter().map(|p| i32::from(*p)),
+        );
+    }
+
+    fn claim(
+        &mut self,
+        group: usize,
+        generation: i32,
+        member: &KString,
+        partitions: impl IntoIterator<Item = i32>,
+    ) {
         self.generations.insert((group, generation));
         for partition in partitions {
-            let key = (group, generation, i32::from(*partition));
+            let key = (group, generation, partition);
             let owner = self.owners.entry(key).or_insert_with(|| member.clone());
             assert_eq!(
                 owner, member,
                 "two members own partition {partition} of group {group} in generation {generation}"
             );
         }
+    }
+
+    /// A heartbeat of the new protocol has arrived; the tag names it.
+    pub(super) fn beats(&mut self, group: usize, request: &ConsumerGroupHeartbeatRequest) -> u64 {
+        self.last_tag += 1;
+        let instance = request.instance_id.as_ref();
+        let beating = Beating {
+            group,
+            incarnation: self.incarnation(group),
+            member: instance.unwrap_or(&request.member_id).clone(),
+        };
+        self.beating.insert(self.last_tag, beating);
+        self.last_tag
+    }
+
+    /// What a member was given before and is not taken from it, it owns in the next epoch too.
+    fn beat(&mut self, beating: Beating, answer: &ConsumerGroupHeartbeatResponse) {
+        let member = (beating.group, beating.member);
+        if answer.member_epoch < 0 {
+            self.held.remove(&member);
+            return;
+        }
+        if answer.assignment.is_some() {
+            self.held.insert(member.clone(), assigned(answer));
+        }
+        let held = self.held.get(&member).cloned().unwrap_or_default();
+        self.claim(member.0, answer.member_epoch, &member.1, held);
     }
 
     /// A request has arrived that sets an offset, or deletes some; the tag names it.
@@ -94,8 +159,16 @@ impl Promises {
         if let (Some(asking), ResponseKind::SyncGroup(response)) =
             (self.asking.remove(&tag), response)
             && response.error_code == 0
+            && asking.incarnation == self.incarnation(asking.group)
         {
             self.owns(&asking, &response.assignment);
+        }
+        if let (Some(beating), ResponseKind::ConsumerGroupHeartbeat(response)) =
+            (self.beating.remove(&tag), response)
+            && response.error_code == 0
+            && beating.incarnation == self.incarnation(beating.group)
+        {
+            self.beat(beating, response);
         }
         let places = self.tagged.remove(&tag).unwrap_or_default();
         if places.is_empty() || !is_good(response) {
@@ -136,6 +209,12 @@ impl Promises {
     /// The group is gone: a new one of its name counts its generations from the beginning.
     pub(super) fn forget_owners(&mut self, group: usize) {
         self.owners.retain(|(of, ..), _| *of != group);
+        self.held.retain(|(of, _), _| *of != group);
+        *self.incarnations.entry(group).or_default() += 1;
+    }
+
+    fn incarnation(&self, group: usize) -> u64 {
+        self.incarnations.get(&group).copied().unwrap_or_default()
     }
 }
 
@@ -181,6 +260,16 @@ pub(super) fn check_replay(live: &Coordinator, replayed: &Coordinator) {
             .filter(|group| group.state() == "Stable");
         stable.map(|group| group.group_id().clone()).collect()
     };
+    for group in live.groups() {
+        let described = live.describe_consumer_group(group.group_id());
+        if described.error_code == 0 {
+            assert_eq!(
+                described,
+                replayed.describe_consumer_group(group.group_id()),
+                "a group of the new protocol and its replay"
+            );
+        }
+    }
     for group_id in stable(live) {
         let describe = |coordinator: &Coordinator| -> DescribedGroup {
             coordinator.describe_group(&group_id, DESCRIBE_VERSION)

@@ -28,11 +28,17 @@ pub enum Mistake {
     CheckpointTooFar,
     /// A clean shutdown is marked without closing the logs.
     MarkWithoutClosing,
+    /// Transactional batches are appended without asking whether the partition takes part.
+    SkipVerification,
+    /// The coordinator is told of markers that were never written.
+    SkipMarkers,
+    /// The index of aborted transactions stays empty.
+    ForgetAborted,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::AnswerBeforeSync,
         Self::SkipSync,
         Self::AppendDuplicates,
@@ -44,6 +50,9 @@ impl Mistake {
         Self::ReorderOutcomes,
         Self::CheckpointTooFar,
         Self::MarkWithoutClosing,
+        Self::SkipVerification,
+        Self::SkipMarkers,
+        Self::ForgetAborted,
     ];
 }
 

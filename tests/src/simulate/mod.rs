@@ -14,13 +14,17 @@
 //! - a batch of an idempotent producer is there once, in the producer's order, and every answer
 //!   names the same offset
 //! - a committed offset is never lost, nor replaced by an older one
-//! - no two members own one partition in the same generation
+//! - no two members own one partition in the same generation or, with the new protocol, epoch
 //! - a coordinator equals the replay of its partition
+//! - transactions are not torn: all partitions agree how each ended, readers of committed records see
+//!   exactly the committed ones, what was acknowledged as committed stays, what nobody committed is
+//!   never seen, and the last stable offset is the first undecided one
 //! - at the end, with all faults healed, every producer and every member gets on
 //!
 //! [`Mistake`] lists deliberate errors in the shell; a test makes each of them, and expects that the
 //! simulation notices.
 
+mod consumers;
 mod groups;
 mod members;
 mod mistake;
@@ -30,6 +34,9 @@ mod node;
 mod partition;
 mod producers;
 mod shard;
+mod transaction_model;
+mod transaction_shard;
+mod transactors;
 mod weather;
 mod world;
 
@@ -65,6 +72,8 @@ pub struct Summary {
     pub generations: u64,
     /// Offset commits that were acknowledged.
     pub commits: u64,
+    /// Transactions that were committed.
+    pub transactions: u64,
     /// A digest of all steps: equal for equal runs.
     pub digest: u64,
 }

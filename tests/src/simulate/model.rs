@@ -20,7 +20,8 @@ pub(super) struct Model {
     high_watermark: i64,
     /// Everything below was promised to survive a loss of power, if the flush mode promises that.
     promised: i64,
-    /// Batches that the disk refused: a restart may bring some back.
+    /// Batches that the disk refused or lost. A loss of power may bring one back where nothing was
+    /// synced since: that the file was cut there before need not be on the disk either.
     refused: Vec<RecordBatch>,
     /// What each producer must write next: its epoch and sequence number.
     expected: BTreeMap<i64, (i16, i32)>,
@@ -216,12 +217,14 @@ impl Model {
     /// Goes on from what a restart found.
     fn adopt(&mut self, found: Vec<RecordBatch>, start: i64, end: i64) {
         let first = found.first().map_or(end, RecordBatch::base_offset);
+        let before = self.batches.range(first..).map(|(_, batch)| batch);
+        let lost = before.filter(|batch| !found.contains(batch));
+        self.refused.extend(lost.cloned());
         self.batches.retain(|base_offset, _| *base_offset < first);
         let found = found.into_iter().map(|batch| (batch.base_offset(), batch));
         self.batches.extend(found);
         (self.start, self.end, self.high_watermark) = (start, end, start);
         self.promised = end;
-        self.refused.clear();
         self.expected.clear();
         let batches: Vec<RecordBatch> = self.batches.values().cloned().collect();
         for batch in &batches {
@@ -242,9 +245,17 @@ impl Model {
                 "{name}: the batch at {offset} is of an older epoch than the one before"
             );
             assert!(
-                epoch > *known_epoch || sequence == *expected,
+                epoch > *known_epoch || sequence == *expected || batch.is_control(),
                 "{name}: the batch at {offset} has sequence {sequence} instead of {expected}"
             );
+        }
+        if batch.is_control() {
+            // A marker may bump the epoch, which begins without a batch.
+            let known = self.expected.get(&batch.producer_id());
+            if known.is_none_or(|(known_epoch, _)| epoch > *known_epoch) {
+                self.expected.insert(batch.producer_id(), (epoch, 0));
+            }
+            return;
         }
         let next = batch.last_sequence().wrapping_add(1) & i32::MAX;
         self.expected.insert(batch.producer_id(), (epoch, next));

@@ -5,6 +5,8 @@ use moldau_protocol::{ErrorCode, RequestKind, ResponseKind};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
+use super::transactors::{FromTransactor, TransactorAnswer, TransactorRequest};
+
 /// A request on its way to the broker.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "a run has few of them at a time")]
@@ -14,6 +16,10 @@ pub(super) enum Request {
     Group {
         from: FromMember,
         body: RequestKind,
+    },
+    Transactor {
+        from: FromTransactor,
+        body: TransactorRequest,
     },
 }
 
@@ -49,6 +55,10 @@ pub(super) enum Response {
     Group {
         to: FromMember,
         body: ResponseKind,
+    },
+    Transactor {
+        to: FromTransactor,
+        answer: TransactorAnswer,
     },
 }
 

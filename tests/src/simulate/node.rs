@@ -1,12 +1,15 @@
 //! The simulated broker: its data directory, partitions and coordinators, from start to crash.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use moldau_core::config::FlushMode;
 use moldau_core::coordinator::{CoordinatorSettings, partition_for};
 use moldau_core::ids::LeaderEpoch;
 use moldau_core::metadata::{MetadataImage, MetadataRecord, PartitionRecord};
+use moldau_core::producer_state::VerificationGuard;
 use moldau_log::{LogConfig, LogDirectory, LogError, LogStart, SimStorage, TopicPartition};
+use moldau_protocol::batch::RecordBatch;
 use moldau_protocol::{KString, Uuid};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -15,6 +18,8 @@ use super::mistake::Mistake;
 use super::network::{FromMember, Produce};
 use super::partition::{Opening, Partition};
 use super::shard::Shard;
+use super::transaction_shard::TransactionShard;
+use super::transactors::{FromTransactor, Identity};
 
 /// What the broker is like in a run.
 #[derive(Clone, Debug)]
@@ -23,6 +28,8 @@ pub(super) struct Settings {
     pub(super) data: Vec<FlushMode>,
     /// The flush mode of `__consumer_offsets`, by partition.
     pub(super) offsets: Vec<FlushMode>,
+    /// The flush mode of `__transaction_state`: a lost decision would tear a transaction.
+    pub(super) transactions: FlushMode,
     pub(super) log: LogConfig,
     pub(super) coordinator: CoordinatorSettings,
     pub(super) mistake: Option<Mistake>,
@@ -54,6 +61,7 @@ impl Settings {
         Self {
             data,
             offsets,
+            transactions: FlushMode::Commit,
             log,
             coordinator,
             mistake,
@@ -61,11 +69,17 @@ impl Settings {
     }
 
     pub(super) fn partitions(&self) -> usize {
+        self.transaction_partition() + 1
+    }
+
+    /// The partition with the coordinator of transactions: the last one.
+    pub(super) const fn transaction_partition(&self) -> usize {
         self.data.len() + self.offsets.len()
     }
 
     pub(super) fn flush(&self, partition: usize) -> FlushMode {
-        let mut modes = self.data.iter().chain(&self.offsets);
+        let modes = self.data.iter().chain(&self.offsets);
+        let mut modes = modes.chain([&self.transactions]);
         modes.nth(partition).copied().expect("a partition's number")
     }
 
@@ -79,7 +93,8 @@ impl Settings {
     fn name(&self, partition: usize) -> TopicPartition {
         let (topic, index) = match partition.checked_sub(self.data.len()) {
             None => (TOPIC, partition),
-            Some(index) => ("__consumer_offsets", index),
+            Some(index) if index < self.offsets.len() => ("__consumer_offsets", index),
+            Some(index) => ("__transaction_state", index - self.offsets.len()),
         };
         TopicPartition {
             topic: topic.to_owned(),
@@ -87,7 +102,7 @@ impl Settings {
         }
     }
 
-    /// Groups are never deleted by time or size: their topic is compacted.
+    /// Groups and transactions are never deleted by time or size: their topics are compacted.
     fn log_config(&self, partition: usize) -> LogConfig {
         if partition < self.data.len() {
             return self.log.clone();
@@ -104,7 +119,30 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     Produce(Produce),
-    Group { from: FromMember, tag: u64 },
+    Group {
+        from: FromMember,
+        tag: u64,
+    },
+    /// A transactional producer asks for its epoch.
+    Begin(FromTransactor),
+    /// It writes, and the coordinator is asked whether the partition takes part.
+    Verify(TransactionalWrite, VerificationGuard),
+    /// Its batch is in the writer's queue.
+    Write(TransactionalWrite),
+    /// It ends its transaction.
+    End {
+        from: FromTransactor,
+        identity: Identity,
+        committed: bool,
+    },
+}
+
+/// A batch of a transaction.
+#[derive(Clone, Debug)]
+pub(super) struct TransactionalWrite {
+    pub(super) from: FromTransactor,
+    pub(super) partition: usize,
+    pub(super) batch: RecordBatch,
 }
 
 #[derive(Debug)]
@@ -114,7 +152,8 @@ pub(super) struct Node {
     /// First those that producers write to, then those of `__consumer_offsets`.
     pub(super) partitions: Vec<Partition>,
     pub(super) shards: Vec<Shard>,
-    pub(super) image: MetadataImage,
+    pub(super) transactions: TransactionShard,
+    pub(super) image: Arc<MetadataImage>,
     pub(super) waiting: BTreeMap<u64, Origin>,
     next_request: u64,
 }
@@ -155,16 +194,24 @@ impl Node {
             };
             partitions.push(Partition::open(opening, now_ms)?);
         }
-        let shards = partitions[settings.data.len()..].iter();
+        let image = Arc::new(image());
+        let transactions = &mut partitions[settings.transaction_partition()];
+        let transactions = TransactionShard::load(transactions, life, now_ms);
+        let groups = settings.data.len()..settings.transaction_partition();
+        let shards = partitions[groups].iter();
         let shards = shards
-            .map(|partition| Shard::load(partition, settings.coordinator, settings.mistake, now_ms))
+            .map(|partition| {
+                let around = (settings.mistake, now_ms);
+                Shard::load(partition, settings.coordinator, &image, around)
+            })
             .collect();
         Ok(Self {
             settings: settings.clone(),
             directory,
             partitions,
             shards,
-            image: image(),
+            transactions,
+            image,
             waiting: BTreeMap::new(),
             next_request: 0,
         })
@@ -181,6 +228,12 @@ impl Node {
     pub(super) fn shard(&mut self, shard: usize) -> (&mut Shard, &mut Partition) {
         let partition = self.settings.data.len() + shard;
         (&mut self.shards[shard], &mut self.partitions[partition])
+    }
+
+    /// The coordinator of transactions with its partition.
+    pub(super) fn transactions(&mut self) -> (&mut TransactionShard, &mut Partition) {
+        let partition = self.settings.transaction_partition();
+        (&mut self.transactions, &mut self.partitions[partition])
     }
 
     /// Writes down how far the logs are on the disk, as the broker's background work does it.
@@ -243,7 +296,7 @@ fn image() -> MetadataImage {
     image
 }
 
-fn topic_id(name: &str) -> Uuid {
+pub(super) fn topic_id(name: &str) -> Uuid {
     let mut id = [7; 16];
     id.iter_mut()
         .zip(name.bytes())

@@ -11,7 +11,9 @@ use moldau_core::ids::{AppendId, LeaderEpoch, Offset, Token};
 use moldau_core::partition::{
     Ack, BatchSummary, NextSync, Partition as Leader, PartitionStart, Prepared, Progress,
 };
-use moldau_core::producer_state::ProducerStates;
+use moldau_core::producer_state::{
+    CompletedTransaction, Marker, ProducerStates, VerificationGuard,
+};
 use moldau_log::{
     AbortedTransaction, AppendBatch, Log, LogConfig, LogError, LogStart, RecoveryObserver,
     SimStorage, Storage,
@@ -29,6 +31,8 @@ pub(super) enum Reply {
     Request(u64),
     /// The coordinator on this partition.
     Coordinator(AppendId),
+    /// The transaction coordinator, which tells this partition of an end.
+    Marker { id: u64, partition: usize },
 }
 
 /// What waits for the writer.
@@ -37,6 +41,23 @@ pub(super) struct Append {
     pub(super) batch: RecordBatch,
     pub(super) acks_all: bool,
     pub(super) reply: Reply,
+    /// Proof that the partition belongs to the transaction of the batch.
+    pub(super) guard: Option<VerificationGuard>,
+    /// What a marker says.
+    pub(super) marker: Option<Marker>,
+}
+
+impl Append {
+    /// A batch that belongs to no transaction.
+    pub(super) const fn plain(batch: RecordBatch, acks_all: bool, reply: Reply) -> Self {
+        Self {
+            batch,
+            acks_all,
+            reply,
+            guard: None,
+            marker: None,
+        }
+    }
 }
 
 /// What became of an append: its first offset, or why there is none.
@@ -125,17 +146,21 @@ impl Partition {
         self.roll_first(&appends);
         let mut batches = Vec::new();
         let mut staged = Vec::new();
+        let mut ended = Vec::new();
         for append in appends {
             match self.stage(&append, now_ms) {
                 Ok((base_offset, end, written)) => {
                     round.duplicates += u64::from(written.is_none());
-                    batches.extend(written);
+                    if let Some((batch, completed)) = written {
+                        batches.push(batch);
+                        ended.push(completed);
+                    }
                     staged.push((append, base_offset, end));
                 }
                 Err(code) => round.outcomes.push((append.reply, Err(code))),
             }
         }
-        if let Err(error) = self.perform(&batches) {
+        if let Err(error) = self.perform(&batches, ended) {
             let code = match error {
                 LogError::InvalidBatch { .. } => ErrorCode::CorruptMessage,
                 _ => ErrorCode::KafkaStorageError,
@@ -185,8 +210,12 @@ impl Partition {
         &mut self,
         append: &Append,
         now_ms: i64,
-    ) -> Result<(i64, Offset, Option<RecordBatch>), ErrorCode> {
-        let mut summary = BatchSummary::from(append.batch.header());
+    ) -> Result<(i64, Offset, Option<Written>), ErrorCode> {
+        let mut summary = BatchSummary {
+            guard: append.guard,
+            marker: append.marker,
+            ..BatchSummary::from(append.batch.header())
+        };
         if self.opening.mistake == Some(Mistake::AppendDuplicates) {
             summary.producer_id = moldau_core::ids::ProducerId::NONE;
         }
@@ -194,11 +223,11 @@ impl Partition {
             Ok(Prepared::Append {
                 base_offset,
                 leader_epoch,
-                ..
+                completed,
             }) => {
                 let written = append.batch.relocated(base_offset.0, leader_epoch.0);
                 let end = Offset(written.next_offset());
-                Ok((base_offset.0, end, Some(written)))
+                Ok((base_offset.0, end, Some((written, completed))))
             }
             Ok(Prepared::Duplicate(original)) => {
                 Ok((original.base_offset.0, original.last_offset + 1, None))
@@ -207,14 +236,24 @@ impl Partition {
         }
     }
 
-    fn perform(&mut self, batches: &[RecordBatch]) -> Result<(), LogError> {
+    fn perform(
+        &mut self,
+        batches: &[RecordBatch],
+        ended: Vec<Option<CompletedTransaction>>,
+    ) -> Result<(), LogError> {
         if batches.is_empty() {
             return Ok(());
         }
         if self.log.is_none() {
             self.log = Some(self.opening.open(&mut ())?);
         }
-        let batches: Vec<AppendBatch> = batches.iter().map(AppendBatch::new).collect();
+        let forgets = self.opening.mistake == Some(Mistake::ForgetAborted);
+        let append =
+            |(batch, completed): (&RecordBatch, Option<CompletedTransaction>)| AppendBatch {
+                aborted: completed.filter(|_| !forgets).as_ref().and_then(aborted),
+                ..AppendBatch::new(batch)
+            };
+        let batches: Vec<AppendBatch> = batches.iter().zip(ended).map(append).collect();
         let log = self.log.as_mut().expect("opened above");
         log.append(&batches).map(|_| ())
     }
@@ -380,7 +419,20 @@ impl RecoveryObserver for Producers {
     }
 
     fn control_batch(&mut self, batch: &RecordBatch) -> Option<AbortedTransaction> {
-        self.states.replay(&BatchSummary::from(batch), self.now_ms);
-        None
+        let completed = self.states.replay(&BatchSummary::from(batch), self.now_ms);
+        completed.as_ref().and_then(aborted)
     }
+}
+
+/// A batch to be written, and the transaction that it ends.
+type Written = (RecordBatch, Option<CompletedTransaction>);
+
+/// What the log's index keeps of a transaction: nothing if it was committed.
+fn aborted(completed: &CompletedTransaction) -> Option<AbortedTransaction> {
+    (!completed.committed).then_some(AbortedTransaction {
+        producer_id: completed.producer_id.0,
+        first_offset: completed.first_offset.0,
+        last_offset: completed.last_offset.0,
+        last_stable_offset: completed.last_stable_offset.0,
+    })
 }

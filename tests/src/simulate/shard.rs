@@ -1,9 +1,11 @@
 //! One group coordinator and its partition, as `broker/src/coordinator` runs them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use moldau_core::coordinator::{Action, Coordinator, CoordinatorRecord, CoordinatorSettings};
 use moldau_core::ids::{AppendId, Token};
+use moldau_core::metadata::MetadataImage;
 use moldau_log::{LogSnapshot, ReadRequest, SimStorage};
 use moldau_protocol::batch::{BatchIter, Compression, RecordBatch, RecordBatchBuilder};
 use moldau_protocol::{ErrorCode, ResponseKind};
@@ -27,10 +29,10 @@ impl Shard {
     pub(super) fn load(
         partition: &Partition,
         settings: CoordinatorSettings,
-        mistake: Option<Mistake>,
-        now_ms: i64,
+        image: &Arc<MetadataImage>,
+        (mistake, now_ms): (Option<Mistake>, i64),
     ) -> Self {
-        let mut coordinator = replay(partition, settings, mistake);
+        let mut coordinator = replay(partition, settings, image, mistake);
         let actions = coordinator.loaded(now_ms);
         assert!(actions.is_empty(), "nothing is to be done after a replay");
         Self {
@@ -56,11 +58,11 @@ impl Shard {
                     unreachable!("the simulated clients commit no offsets in transactions")
                 }
                 Action::Append { id, records, .. } => {
-                    partition.push(Append {
-                        batch: batch_of(&records, now_ms),
-                        acks_all: true,
-                        reply: Reply::Coordinator(id),
-                    });
+                    partition.push(Append::plain(
+                        batch_of(&records, now_ms),
+                        true,
+                        Reply::Coordinator(id),
+                    ));
                     if self.mistake == Some(Mistake::CommitBeforeAppend) {
                         actions.extend(self.coordinator.committed(id, now_ms));
                     } else {
@@ -107,7 +109,7 @@ impl Shard {
     }
 }
 
-fn batch_of(records: &[CoordinatorRecord], now_ms: i64) -> RecordBatch {
+pub(super) fn batch_of(records: &[CoordinatorRecord], now_ms: i64) -> RecordBatch {
     let mut builder = RecordBatchBuilder::new(Compression::None);
     for record in records {
         builder.append(now_ms, Some(&record.key), record.value.as_deref(), &[]);
@@ -119,9 +121,11 @@ fn batch_of(records: &[CoordinatorRecord], now_ms: i64) -> RecordBatch {
 pub(super) fn replay(
     partition: &Partition,
     settings: CoordinatorSettings,
+    image: &Arc<MetadataImage>,
     mistake: Option<Mistake>,
 ) -> Coordinator {
     let mut coordinator = Coordinator::new(settings);
+    coordinator.metadata_changed(image);
     let mut batches = match &partition.log {
         Some(log) => batches_of(&log.snapshot()),
         None => Vec::new(),

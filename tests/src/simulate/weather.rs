@@ -38,10 +38,14 @@ pub(super) enum Action {
     Kill,
     Close,
     CheckReplay,
+    ConsumerActs,
+    TransactorActs,
+    SendMarker,
+    CheckTransactions,
 }
 
 /// Each action with its usual weight, and whether it is a trouble that some runs are spared.
-const ACTIONS: [(Action, u32, bool); 28] = [
+const ACTIONS: [(Action, u32, bool); 32] = [
     (Action::Produce, 100, false),
     (Action::Resend, 15, false),
     (Action::DeliverRequest, 90, false),
@@ -52,7 +56,7 @@ const ACTIONS: [(Action, u32, bool); 28] = [
     (Action::Write, 70, false),
     (Action::StartSync, 40, false),
     (Action::FinishSync, 40, false),
-    (Action::TellCoordinator, 30, false),
+    (Action::TellCoordinator, 60, false),
     (Action::MemberActs, 60, false),
     (Action::Commit, 20, false),
     (Action::FetchOffsets, 8, false),
@@ -70,6 +74,10 @@ const ACTIONS: [(Action, u32, bool); 28] = [
     (Action::Kill, 2, true),
     (Action::Close, 1, true),
     (Action::CheckReplay, 3, false),
+    (Action::ConsumerActs, 40, false),
+    (Action::TransactorActs, 80, false),
+    (Action::SendMarker, 25, false),
+    (Action::CheckTransactions, 3, false),
 ];
 
 /// The weights of a stretch of steps.

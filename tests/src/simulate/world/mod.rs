@@ -1,5 +1,7 @@
 //! Everything in one run, and what one step does.
 
+mod transactions;
+
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -12,10 +14,11 @@ use moldau_protocol::batch::RecordBatch;
 use moldau_protocol::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
-use moldau_protocol::{KString, RequestKind};
+use moldau_protocol::{KString, RequestKind, ResponseKind};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use super::consumers::{Consumer, have_settled};
 use super::groups::{Promises, check_replay, offsets_of};
 use super::members::{Member, group_id, metadata};
 use super::model::{End, Model, title};
@@ -24,6 +27,8 @@ use super::node::{GROUP_PARTITIONS, Node, Origin, Settings, TOPIC};
 use super::partition::{Append, Outcome, Reply};
 use super::producers::Producer;
 use super::shard::{self, Answer, batches_of};
+use super::transaction_model::Transactions;
+use super::transactors::Transactor;
 use super::weather::{Action, Weather};
 use super::{Run, Summary};
 
@@ -41,8 +46,15 @@ pub(super) struct World {
     models: Vec<Model>,
     producers: Vec<Producer>,
     members: Vec<Member>,
+    /// Those of the new protocol, all in one group, whose number is [`GROUPS`].
+    consumers: Vec<Consumer>,
     network: Network,
     promises: Promises,
+    transactors: Vec<Transactor>,
+    transactions: Transactions,
+    next_producer_id: i64,
+    /// A data partition has lost what its flush mode need not keep.
+    has_lost_data: bool,
     next_offset: i64,
     /// The broker deletes old segments in this step.
     deleting: bool,
@@ -79,8 +91,15 @@ impl World {
             models,
             producers,
             members,
+            consumers: (0..CONSUMERS)
+                .map(|index| Consumer::new(GROUPS, index, index == 0))
+                .collect(),
             network: Network::default(),
             promises: Promises::default(),
+            transactors: (0..TRANSACTORS).map(Transactor::new).collect(),
+            transactions: Transactions::default(),
+            next_producer_id: 5_000,
+            has_lost_data: false,
             next_offset: 0,
             deleting: false,
             step: 0,
@@ -96,6 +115,7 @@ impl World {
     pub(super) fn into_summary(mut self) -> Summary {
         self.summary.generations = self.promises.generations.len() as u64;
         self.summary.commits = self.promises.acknowledged;
+        self.summary.transactions = self.transactions.committed;
         self.summary.digest = self.digest.finish();
         self.summary
     }
@@ -167,6 +187,10 @@ impl World {
             Action::Kill => self.restart(End::Kill),
             Action::Close => self.close(),
             Action::CheckReplay => self.check_replay(),
+            Action::ConsumerActs => self.consumer_acts(false),
+            Action::TransactorActs => self.transactor_acts(false),
+            Action::SendMarker => self.send_marker(),
+            Action::CheckTransactions => drop(self.check_transactions()),
         }
     }
 
@@ -193,22 +217,17 @@ impl World {
             None => {}
             Some(Request::Produce(produce)) => self.arrives(produce),
             Some(Request::Group { from, body }) => self.group_request(from, body),
+            Some(Request::Transactor { from, body }) => self.transactor_request(from, body),
         }
     }
 
     fn arrives(&mut self, produce: Produce) {
         let Some(node) = &mut self.node else { return };
-        let append = Append {
-            batch: produce.batch.clone(),
-            acks_all: produce.acks_all,
-            reply: Reply::Request(0),
-        };
+        let (batch, acks_all) = (produce.batch.clone(), produce.acks_all);
         let partition = produce.partition;
         let request = node.await_answer(Origin::Produce(produce));
-        node.partitions[partition].push(Append {
-            reply: Reply::Request(request),
-            ..append
-        });
+        let append = Append::plain(batch, acks_all, Reply::Request(request));
+        node.partitions[partition].push(append);
     }
 
     fn group_request(&mut self, from: FromMember, body: RequestKind) {
@@ -226,6 +245,7 @@ impl World {
             }
             RequestKind::DeleteGroups(_) => self.promises.arrived(group, 0..GROUP_PARTITIONS, None),
             RequestKind::SyncGroup(request) => self.promises.asks(group, request),
+            RequestKind::ConsumerGroupHeartbeat(request) => self.promises.beats(group, request),
             _ => 0,
         };
         let shard = self.settings.partition_of_group(&group_id(group)) - self.settings.data.len();
@@ -257,6 +277,9 @@ impl World {
             RequestKind::DeleteGroups(request) => {
                 coordinator.delete_group(&caller(2), &request.groups_names[0])
             }
+            RequestKind::ConsumerGroupHeartbeat(request) => {
+                coordinator.consumer_group_heartbeat(&caller(1), &request, fresh_id, now_ms)
+            }
             other => unreachable!("members do not send {other:?}"),
         };
         let answers = shard.act(actions, partition, now_ms);
@@ -286,9 +309,14 @@ impl World {
                 number,
                 result,
             }) => self.producers[producer].answered(partition, number, result),
+            Some(Response::Group {
+                to,
+                body: ResponseKind::ConsumerGroupHeartbeat(body),
+            }) => self.consumers[to.member].answered(to.attempt, &body),
             Some(Response::Group { to, body }) => {
                 self.members[to.group * MEMBERS + to.member].answered(to.attempt, &body);
             }
+            Some(Response::Transactor { to, answer }) => self.transactor_answered(to, &answer),
         }
     }
 
@@ -323,17 +351,29 @@ impl World {
 
     /// Tells whoever waits what became of appends.
     fn settle(&mut self, partition: usize, outcomes: Vec<Outcome>) {
-        let Some(node) = &mut self.node else { return };
+        let node = self.node.as_ref().expect("it runs");
         self.models[partition].check(&node.partitions[partition]);
         for (reply, result) in outcomes {
+            let Some(node) = &mut self.node else { return };
             match reply {
+                Reply::Coordinator(id) if partition == self.settings.transaction_partition() => {
+                    node.transactions.note(id, result.map(drop));
+                }
+                Reply::Marker { id, partition } => {
+                    self.marker_outcome((id, partition), result.map(drop));
+                }
                 Reply::Coordinator(id) => {
                     let shard = partition - self.settings.data.len();
                     node.shards[shard].note(id, result.map(|_| ()));
                 }
                 Reply::Request(request) => {
-                    let Some(Origin::Produce(produce)) = node.waiting.remove(&request) else {
-                        panic!("a second answer to request {request}: {result:?}");
+                    let produce = match node.waiting.remove(&request) {
+                        Some(Origin::Produce(produce)) => produce,
+                        Some(Origin::Write(write)) => {
+                            self.wrote(&write, result);
+                            continue;
+                        }
+                        _ => panic!("a second answer to request {request}: {result:?}"),
                     };
                     if let Ok(base_offset) = result {
                         let (batch, acks_all) = (&produce.batch, produce.acks_all);
@@ -375,7 +415,10 @@ impl World {
     }
 
     fn tell_coordinator(&mut self) {
-        let shard = self.random.random_range(0..self.settings.offsets.len());
+        let shard = self.random.random_range(0..self.settings.offsets.len() + 1);
+        if shard == self.settings.offsets.len() {
+            return self.tell_transactions();
+        }
         let now_ms = self.now_ms;
         let Some(node) = &mut self.node else { return };
         let (shard, partition) = node.shard(shard);
@@ -390,16 +433,27 @@ impl World {
         }
     }
 
+    fn consumer_acts(&mut self, calm: bool) {
+        let consumer = self.random.random_range(0..self.consumers.len());
+        if let Some((from, body)) = self.consumers[consumer].act(calm, &mut self.random) {
+            self.network.send(Request::Group { from, body });
+        }
+    }
+
     fn commit(&mut self) {
-        let member = self.random.random_range(0..self.members.len());
+        let count = self.members.len();
+        let member = self.random.random_range(0..count + self.consumers.len());
         let partition = self.random.random_range(0..GROUP_PARTITIONS);
         self.next_offset += 1;
-        let (from, body) = self.members[member].commit(self.next_offset, partition);
+        let (from, body) = match self.members.get(member) {
+            Some(member) => member.commit(self.next_offset, partition),
+            None => self.consumers[member - count].commit(self.next_offset, partition),
+        };
         self.network.send(Request::Group { from, body });
     }
 
     fn delete_offsets(&mut self) {
-        let group = self.random.random_range(0..GROUPS);
+        let group = self.random.random_range(0..=GROUPS);
         let from = FromMember {
             group,
             member: 0,
@@ -431,7 +485,7 @@ impl World {
     /// Every group finds the offsets that were acknowledged, with their metadata.
     fn check_offsets(&self) {
         let node = self.node.as_ref().expect("it runs");
-        for group in 0..GROUPS {
+        for group in 0..=GROUPS {
             let group_id = group_id(group);
             let shard = self.settings.partition_of_group(&group_id) - self.settings.data.len();
             let offsets = offsets_of(&node.shards[shard].coordinator);
@@ -449,7 +503,7 @@ impl World {
 
     fn forget_gone_groups(&mut self) {
         let node = self.node.as_ref().expect("it runs");
-        for group in 0..GROUPS {
+        for group in 0..=GROUPS {
             let group_id = group_id(group);
             let shard = self.settings.partition_of_group(&group_id) - self.settings.data.len();
             let mut groups = node.shards[shard].coordinator.groups();
@@ -476,6 +530,7 @@ impl World {
                 self.answer_all(answers);
             }
         }
+        self.time_out_transactions();
     }
 
     /// The clock is set, forward or back.
@@ -664,7 +719,7 @@ impl World {
             if index < self.settings.data.len() {
                 lost_data = true;
             } else {
-                let groups = (0..GROUPS)
+                let groups = (0..=GROUPS)
                     .filter(|group| self.settings.partition_of_group(&group_id(*group)) == index);
                 for group in groups.collect::<Vec<_>>() {
                     self.promises.forget(group);
@@ -673,7 +728,9 @@ impl World {
         }
         if lost_data {
             self.producers.iter_mut().for_each(Producer::start_over);
+            self.transactions_lost_data();
         }
+        self.check_transactions();
         self.forget_gone_groups();
         self.check_offsets();
     }
@@ -684,7 +741,8 @@ impl World {
             let partition = &node.partitions[self.settings.data.len() + index];
             // After a failed sync nobody knows which of the last records will be there.
             if shard.is_settled() && !partition.has_queue() && !partition.has_failed() {
-                let replayed = shard::replay(partition, self.settings.coordinator, None);
+                let replayed =
+                    shard::replay(partition, self.settings.coordinator, &node.image, None);
                 check_replay(&shard.coordinator, &replayed);
             }
         }
@@ -701,13 +759,17 @@ impl World {
             if self.is_well() {
                 self.check_replay();
                 self.check_offsets();
+                self.check_transactions_at_the_end();
                 return;
             }
             self.healing_round();
         }
         let stuck: Vec<String> = self.producers.iter().map(Producer::to_string).collect();
         let members: Vec<String> = self.members.iter().map(Member::to_string).collect();
-        panic!("not everyone gets on: {stuck:?}, {members:?}");
+        let transactors = self.transactors.iter().map(Transactor::to_string);
+        let transactors: Vec<String> = transactors.collect();
+        let consumers: Vec<String> = self.consumers.iter().map(Consumer::to_string).collect();
+        panic!("not everyone gets on: {stuck:?}, {members:?}, {consumers:?}, {transactors:?}");
     }
 
     fn is_well(&self) -> bool {
@@ -717,7 +779,13 @@ impl World {
             first.is_some() && members.all(|member| member.stable_generation() == first)
         });
         let settled = self.network.requests.is_empty() && self.network.responses.is_empty();
-        in_one_generation && settled && self.producers.iter().all(Producer::is_done)
+        let node = self.node.as_ref().expect("it runs");
+        in_one_generation
+            && have_settled(&self.consumers)
+            && settled
+            && node.transactions.is_settled()
+            && self.producers.iter().all(Producer::is_done)
+            && self.transactors.iter().all(Transactor::is_done)
     }
 
     fn healing_round(&mut self) {
@@ -731,8 +799,17 @@ impl World {
         for _ in 0..self.members.len() {
             self.member_acts(true);
         }
+        for _ in 0..self.consumers.len() {
+            self.consumer_acts(true);
+        }
+        for _ in 0..self.transactors.len() {
+            self.transactor_acts(true);
+        }
         while !self.network.requests.is_empty() {
             self.deliver_request();
+        }
+        for _ in 0..self.transactors.len() * self.settings.data.len() {
+            self.send_marker();
         }
         for partition in 0..self.settings.partitions() {
             self.write(partition);
@@ -750,6 +827,13 @@ impl World {
             .is_some_and(|node| node.shards.iter().any(|s| s.has_news()))
         {
             self.tell_coordinator();
+        }
+        while self
+            .node
+            .as_ref()
+            .is_some_and(|node| node.transactions.has_news())
+        {
+            self.tell_transactions();
         }
         while !self.network.responses.is_empty() {
             self.deliver_response();
@@ -784,6 +868,8 @@ impl World {
 const PRODUCERS: usize = 3;
 const GROUPS: usize = 2;
 const MEMBERS: usize = 3;
+const TRANSACTORS: usize = 2;
+const CONSUMERS: usize = 3;
 
 /// `producer.id.expiration.ms`, Kafka's default.
 const PRODUCER_EXPIRATION_MS: i64 = 86_400_000;
