@@ -174,6 +174,13 @@ impl Graph {
                 "two operators are called \"{name}\"\n  hint: give each a name of its own"
             ));
         }
+        let mut needed = Vec::new();
+        for store in stores {
+            // Both sides of a join may end in the same store.
+            if !needed.contains(&store) {
+                needed.push(store);
+            }
+        }
         let id = NodeId(self.nodes.len());
         for parent in parents {
             self.nodes[parent.0].children.push(id);
@@ -183,7 +190,7 @@ impl Graph {
             kind,
             parents: parents.to_vec(),
             children: Vec::new(),
-            stores,
+            stores: needed,
             build,
         });
         id
@@ -217,6 +224,19 @@ impl Graph {
             self.stores[store.0].used = true;
             self.stores[store.0].sends_old = true;
         }
+    }
+
+    /// Whether a table operator can send old values without a store more than there are by now.
+    pub(crate) fn can_send_old_values(&self, node: NodeId) -> bool {
+        if self.sends_old.contains(&node) {
+            return true;
+        }
+        let parts = &self.nodes[node.0];
+        if parts.stores.is_empty() || self.relays_old.contains(&node) {
+            let mut parents = parts.parents.iter();
+            return parents.all(|parent| self.can_send_old_values(*parent));
+        }
+        parts.stores.iter().all(|store| self.stores[store.0].used)
     }
 
     /// What a fallible operator does with what it cannot handle.

@@ -202,7 +202,18 @@ impl<K: Data, V: Data> KTable<K, V> {
                 passes,
             }))
         });
-        self.followed_by(FILTER, build, getter)
+        self.told_of_removals(self.followed_by(FILTER, build, getter))
+    }
+
+    /// A filter asks for old values where its parent has them anyway, so that it need not remove
+    /// what is not there (KAFKA-10077).
+    fn told_of_removals(&self, filtered: Self) -> Self {
+        let mut graph = self.graph.borrow_mut();
+        if graph.can_send_old_values(self.node) {
+            graph.send_old_values(filtered.node);
+        }
+        drop(graph);
+        filtered
     }
 
     fn filtered_as(
@@ -223,7 +234,7 @@ impl<K: Data, V: Data> KTable<K, V> {
             is_filter: true,
         };
         let build = filter_build(Arc::new(predicate), passes, behind);
-        self.kept(FILTER, build, store)
+        self.told_of_removals(self.kept(FILTER, build, store))
     }
 
     /// A store for the result of an operator. Without a name there is none, as in Kafka Streams,

@@ -71,6 +71,12 @@ pub(crate) fn add(function: &str, value: &Text, aggregate: &Text) -> Text {
     (!cleared).then(added)
 }
 
+/// Notes that a value was taken out of an aggregate.
+pub(crate) fn subtract(value: &Text, aggregate: &Text) -> Text {
+    let subtracted = format!("{}-{}", shown(aggregate), shown(value));
+    Some(Str::from(cut(subtracted)))
+}
+
 pub(crate) fn reduce(function: &str, before: &Text, value: &Text) -> Text {
     match function {
         "concat" => Some(Str::from(cut(format!(

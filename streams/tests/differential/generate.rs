@@ -1,6 +1,6 @@
 //! Random cases: one seed is all that a case is made from.
 
-use crate::case::{Case, Fold, Input, Kept, Op, Step, Window};
+use crate::case::{Case, Fold, Input, JoinKind, Kept, Op, Step, Window};
 
 /// The case of a seed.
 pub(crate) fn case(seed: u64) -> Case {
@@ -97,7 +97,7 @@ impl Generator {
         let kf = self.function_of_keys();
         let test = self.predicate();
         let stream = Some(Kind::Stream);
-        match self.random.below(16) {
+        match self.random.below(20) {
             0 => self.add(&[id], Op::Filter { f: test }, stream),
             1 => self.add(&[id], Op::FilterNot { f: test }, stream),
             2 => self.add(&[id], Op::Map { kf, f }, stream),
@@ -124,6 +124,12 @@ impl Generator {
                 }
             }
             12 | 13 => self.add(&[id], Op::GroupBy { kf }, Some(Kind::Grouped)),
+            14 => self.branch(id),
+            15 => self.add(&[id], Op::Repartition, stream),
+            16 => {
+                let kept = self.kept();
+                self.add(&[id], Op::ToTable { kept }, Some(Kind::Table));
+            }
             _ => self.add(&[id], Op::GroupByKey, Some(Kind::Grouped)),
         }
     }
@@ -159,26 +165,114 @@ impl Generator {
         let f = self.function_of_values();
         let test = self.predicate();
         let table = Some(Kind::Table);
-        match 2 + self.random.below(3) {
-            0 => self.add(&[id], Op::TableFilter { f: test }, table),
-            1 => self.add(&[id], Op::TableFilterNot { f: test }, table),
-            // In Rust a table's value is never null: the next operator would see a `None`.
-            2 if !f.starts_with("nullify") => self.add(&[id], Op::TableMapValues { f }, table),
+        let stored = self.random.one_in(3);
+        let kept = if stored {
+            Kept {
+                store: Some(format!("store-{}", self.next_id + 1)),
+                ..self.kept()
+            }
+        } else {
+            Kept::default()
+        };
+        // Without a cache, an aggregate's first old value is what it began as in Kafka Streams.
+        let began = |step: &Step| {
+            let Op::Aggregate { kind, kept, .. } = &step.op else {
+                return false;
+            };
+            *kind != Fold::Reduce && (kept.every_update || !self.cache)
+        };
+        let is_odd = self.steps.iter().any(began);
+        match self.random.below(9) {
+            0 | 1 | 3..=6 if is_odd => {}
+            0 => {
+                let f = test;
+                // Not stored: a second stored filter behind it logs what is not there.
+                let (stored, kept) = (false, Kept::default());
+                self.add(&[id], Op::TableFilter { f, stored, kept }, table);
+            }
+            1 => {
+                let f = test;
+                let (stored, kept) = (false, Kept::default());
+                self.add(&[id], Op::TableFilterNot { f, stored, kept }, table);
+            }
+            // In Rust a table's value is never null: the next operator would see a `None`. Nor
+            // does a store's mapper see the key.
+            2 if !f.starts_with("nullify") && !(stored && f == "with_key") => {
+                self.add(&[id], Op::TableMapValues { f, stored, kept }, table);
+            }
+            3 => self.table_group(id),
+            4 | 5 => {
+                let kinds = [JoinKind::Inner, JoinKind::Left, JoinKind::Outer];
+                let kind = kinds[self.random.below(3)];
+                if let Some(other) = self.any(Kind::Table).filter(|other| *other != id) {
+                    self.add(&[id, other], Op::JoinTables { kind, stored, kept }, table);
+                }
+            }
+            // Behind a table aggregation, responses may come in another order.
+            6 if !self.groups_a_table() => {
+                let kind = [JoinKind::Inner, JoinKind::Left][self.random.below(2)];
+                let kf = ["first", "last", "const:k"][self.random.below(3)].to_owned();
+                let kept = self.kept();
+                if let Some(other) = self.any(Kind::Table).filter(|other| *other != id) {
+                    let op = Op::ForeignKeyJoin { kind, kf, kept };
+                    self.add(&[id, other], op, table);
+                }
+            }
             _ => self.add(&[id], Op::ToStream, Some(Kind::Stream)),
         }
+    }
+
+    fn table_group(&mut self, id: u32) {
+        let kind = [Fold::Count, Fold::Reduce, Fold::Aggregate][self.random.below(3)];
+        let writes_counts = kind == Fold::Count && self.random.one_in(2);
+        let op = Op::TableGroup {
+            kf: self.function_of_keys(),
+            kind,
+            f: "concat".to_owned(),
+            counts_to: writes_counts.then(|| self.output()),
+            kept: self.kept(),
+        };
+        self.add(&[id], op, Some(Kind::Table));
+    }
+
+    fn branch(&mut self, id: u32) {
+        let count = 1 + self.random.below(2);
+        let predicates = (0..count).map(|_| self.predicate()).collect();
+        let outputs: Vec<_> = (0..=count).map(|_| self.id()).collect();
+        for output in &outputs {
+            self.made.push((*output, Kind::Stream, false));
+        }
+        let op = Op::Branch {
+            outputs,
+            predicates,
+        };
+        self.add(&[id], op, None);
     }
 
     fn on_windowed(&mut self, id: u32) {
         let f = self.function_of_values();
         let test = self.predicate();
         let windowed = Some(Kind::Windowed);
-        match 1 + self.random.below(3) {
+        match self.random.below(4) {
+            0 if !self.cache || self.has_every_update() => {}
             0 => self.add_unnamed(&[id], Op::WindowedFilter { f: test }, windowed),
             1 if !f.starts_with("nullify") => {
                 self.add_unnamed(&[id], Op::WindowedMapValues { f }, windowed);
             }
             _ => self.add_unnamed(&[id], Op::Unwindow, Some(Kind::Stream)),
         }
+    }
+
+    fn groups_a_table(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step.op, Op::TableGroup { .. }))
+    }
+
+    fn has_every_update(&self) -> bool {
+        self.steps.iter().any(|step| match &step.op {
+            Op::Aggregate { kept, .. } => kept.every_update,
+            _ => false,
+        })
     }
 
     fn end(&mut self, id: u32, kind: Kind) {

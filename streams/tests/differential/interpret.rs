@@ -1,15 +1,16 @@
 //! What Moldau makes of a case.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use moldau_streams::{
-    Builder, KGroupedStream, KStream, KTable, LocalConfig, Materialized, RecordHeader, Str,
-    StreamsError, TestDriver, Topic, Tumbling, Windowed,
+    Builder, KGroupedStream, KStream, KTable, LocalConfig, Materialized, RecordHeader,
+    Repartitioned, Str, StreamsError, TestDriver, Topic, Tumbling, Windowed,
 };
 
-use crate::case::{Answer, Case, Fold, Input, Kept, Op, Step, Window, Written};
+use crate::case::{Answer, Case, Fold, Input, JoinKind, Kept, Op, Step, Window, Written};
 use crate::functions::{self as apply, Text};
 
 /// Runs a case on the test driver.
@@ -115,6 +116,7 @@ enum Made {
     Grouped(KGroupedStream<Text, Text>),
     Table(KTable<Text, Text>),
     Windowed(KTable<Windowed<Text>, Text>),
+    Branches(Vec<KStream<Text, Text>>),
 }
 
 fn build(builder: &Builder, step: &Step, results: &mut Results) {
@@ -122,11 +124,19 @@ fn build(builder: &Builder, step: &Step, results: &mut Results) {
         None => Some(source(builder, step)),
         Some(Made::Stream(stream)) => of_stream(step, stream, results),
         Some(Made::Grouped(grouped)) => Some(of_grouped(step, grouped)),
-        Some(Made::Table(table)) => of_table(step, table),
+        Some(Made::Table(table)) => of_table(step, table, results),
         Some(Made::Windowed(table)) => of_windowed(step, table),
+        Some(Made::Branches(_)) => panic!("a step hangs on all branches"),
     };
-    if let Some(made) = made {
-        results.insert(step.id, made);
+    match (made, &step.op) {
+        (Some(Made::Branches(streams)), Op::Branch { outputs, .. }) => {
+            let streams = streams.into_iter().map(Made::Stream);
+            results.extend(outputs.iter().copied().zip(streams));
+        }
+        (Some(made), _) => {
+            results.insert(step.id, made);
+        }
+        (None, _) => {}
     }
 }
 
@@ -169,6 +179,15 @@ fn of_stream(step: &Step, stream: &KStream<Text, Text>, results: &Results) -> Op
             Made::Stream(other) => stream.merge(other),
             _ => panic!("{step:?} has no stream"),
         },
+        Op::Branch { predicates, .. } => return Some(branches(&stream, predicates)),
+        Op::Repartition => stream.repartition(match &step.name {
+            Some(name) => Repartitioned::named(name),
+            None => Repartitioned::new(),
+        }),
+        Op::ToTable { kept } => {
+            let table = stream.to_table_as::<Str>(materialized(&kept));
+            return Some(Made::Table(table.map_values(|value| Some(value.clone()))));
+        }
         Op::To { topic } => {
             stream.to(&Topic::<Text, Text>::named(topic));
             return None;
@@ -186,6 +205,17 @@ fn of_stream(step: &Step, stream: &KStream<Text, Text>, results: &Results) -> Op
         op => panic!("{op:?} is not for streams"),
     };
     Some(Made::Stream(made))
+}
+
+fn branches(stream: &KStream<Text, Text>, predicates: Vec<String>) -> Made {
+    let made = RefCell::new(Vec::new());
+    let keep = |stream| made.borrow_mut().push(stream);
+    let mut split = stream.split();
+    for f in predicates {
+        split = split.branch(move |key, value| apply::test(&f, key, value), keep);
+    }
+    split.otherwise(keep);
+    Made::Branches(made.into_inner())
 }
 
 fn table<'a>(step: &Step, results: &'a Results) -> &'a KTable<Text, Text> {
@@ -261,16 +291,49 @@ fn tumbling(size: u64, grace: u64) -> Tumbling {
     Tumbling::of(Duration::from_millis(size)).grace(Duration::from_millis(grace))
 }
 
-fn of_table(step: &Step, table: &KTable<Text, Text>) -> Option<Made> {
+fn of_table(step: &Step, table: &KTable<Text, Text>, results: &Results) -> Option<Made> {
     let table = match &step.name {
         Some(name) => table.named(name),
         None => table.clone(),
     };
     let made = match step.op.clone() {
-        Op::TableFilter { f } => table.filter(move |key, value| apply::test(&f, key, value)),
-        Op::TableFilterNot { f } => table.filter_not(move |key, value| apply::test(&f, key, value)),
-        Op::TableMapValues { f } => {
-            table.map_values_with_key(move |key, value| apply::value(&f, key, value))
+        Op::TableFilter { f, stored, kept } => {
+            let test = move |key: &Text, value: &Text| apply::test(&f, key, value);
+            match stored {
+                true => table.filter_as(materialized(&kept), test),
+                false => table.filter(test),
+            }
+        }
+        Op::TableFilterNot { f, stored, kept } => {
+            let test = move |key: &Text, value: &Text| apply::test(&f, key, value);
+            match stored {
+                true => table.filter_not_as(materialized(&kept), test),
+                false => table.filter_not(test),
+            }
+        }
+        Op::TableMapValues { f, stored, kept } => match stored {
+            true => table.map_values_as(materialized(&kept), move |value| {
+                apply::value(&f, &None, value)
+            }),
+            false => table.map_values_with_key(move |key, value| apply::value(&f, key, value)),
+        },
+        Op::TableGroup { .. } => table_group(step, &table),
+        Op::JoinTables { kind, stored, kept } => {
+            let kept = stored.then(|| materialized(&kept));
+            join_tables(&table, self::table(step, results), kind, kept)
+        }
+        Op::ForeignKeyJoin { kind, kf, kept } => {
+            let other = self::table(step, results);
+            let other =
+                other.on(move |_: &Text, value: &Text| apply::key(&kf, &None, value).map(Some));
+            let kept = materialized(&kept);
+            match kind {
+                JoinKind::Inner => table.join(other).by_as(kept, apply::join),
+                _ => table
+                    .join(other)
+                    .left()
+                    .by_as(kept, |one, other| apply::join(one, other.unwrap_or(&None))),
+            }
         }
         Op::ToStream => {
             let stream = table.to_stream();
@@ -285,6 +348,62 @@ fn of_table(step: &Step, table: &KTable<Text, Text>) -> Option<Made> {
         op => panic!("{op:?} is not for tables"),
     };
     Some(Made::Table(made))
+}
+
+fn join_tables(
+    table: &KTable<Text, Text>,
+    other: &KTable<Text, Text>,
+    kind: JoinKind,
+    kept: Option<Materialized>,
+) -> KTable<Text, Text> {
+    let join = table.join(other);
+    let left = |one: &Text, other: Option<&Text>| apply::join(one, other.unwrap_or(&None));
+    let outer = |one: Option<&Text>, other: Option<&Text>| {
+        apply::join(one.unwrap_or(&None), other.unwrap_or(&None))
+    };
+    match (kind, kept) {
+        (JoinKind::Inner, None) => join.by(apply::join),
+        (JoinKind::Inner, Some(kept)) => join.by_as(kept, apply::join),
+        (JoinKind::Left, None) => join.left().by(left),
+        (JoinKind::Left, Some(kept)) => join.left().by_as(kept, left),
+        (JoinKind::Outer, None) => join.outer().by(outer),
+        (JoinKind::Outer, Some(kept)) => join.outer().by_as(kept, outer),
+    }
+}
+
+fn table_group(step: &Step, table: &KTable<Text, Text>) -> KTable<Text, Text> {
+    let Op::TableGroup {
+        kf,
+        kind,
+        f,
+        counts_to,
+        kept,
+    } = step.op.clone()
+    else {
+        panic!("{step:?} is no grouping");
+    };
+    let grouped = table.group_by(move |key, value| (apply::key(&kf, key, value), value.clone()));
+    let kept = materialized(&kept);
+    match kind {
+        Fold::Count => {
+            let counts = grouped.count_as(kept);
+            if let Some(topic) = counts_to {
+                counts.to_stream().to(&Topic::<Text, i64>::named(topic));
+            }
+            counts.map_values(|count| Some(Str::from(count.to_string())))
+        }
+        Fold::Reduce => grouped.reduce_as(
+            kept,
+            move |before, value| apply::reduce(&f, before, value),
+            |before, value| apply::subtract(value, before),
+        ),
+        Fold::Aggregate => grouped.aggregate_as(
+            kept,
+            apply::start,
+            move |_, value, all: &mut Text| *all = apply::add(&f, value, all),
+            |_, value, all: &mut Text| *all = apply::subtract(value, all),
+        ),
+    }
 }
 
 fn of_windowed(step: &Step, table: &KTable<Windowed<Text>, Text>) -> Option<Made> {

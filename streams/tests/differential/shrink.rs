@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::case::Case;
+use crate::case::{Case, Op};
 
 /// The smallest case found for which `differs` is true, as it is for `case`.
 pub(crate) fn shrink(case: &Case, mut differs: impl FnMut(&Case) -> bool) -> Case {
@@ -68,6 +68,9 @@ fn without(case: &Case, id: u32) -> Case {
         let goes = gone.contains(&step.id) || step.inputs.iter().any(|input| gone.contains(input));
         if goes {
             gone.insert(step.id);
+            if let Op::Branch { outputs, .. } = &step.op {
+                gone.extend(outputs);
+            }
         }
         !goes
     });

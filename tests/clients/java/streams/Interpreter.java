@@ -123,9 +123,9 @@ final class Interpreter {
                 stream.to(text(step, "topic"), name(step) == null ? produced : produced.withName(name(step)));
                 yield null;
             }
-            case "to_table" -> named == null
+            case "to_table" -> (named == null
                 ? stream.toTable(keyValue(step, TEXT))
-                : stream.toTable(named, keyValue(step, TEXT));
+                : stream.toTable(named, keyValue(step, TEXT))).mapValues(value -> value);
             case "group_by_key" -> stream.groupByKey(grouped(step));
             case "group_by" -> stream.groupBy((k, v) -> Functions.key(kf, k, v), grouped(step));
             default -> joinOfStream(step, stream);
