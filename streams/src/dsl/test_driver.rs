@@ -99,6 +99,21 @@ impl TestDriver {
         expect(self.driver.borrow_mut().crash_and_restore());
     }
 
+    /// Ends all tasks without a commit, and starts new ones as after a crash; but persistent
+    /// stores write what was committed, as when a process ends in order.
+    ///
+    /// # Panics
+    /// The topology failed.
+    pub fn restart(&self) {
+        expect(self.driver.borrow_mut().restart());
+    }
+
+    /// Memory that the write-back caches use now, as they count it.
+    #[must_use]
+    pub fn cache_used_bytes(&self) -> usize {
+        self.driver.borrow().cache_used_bytes()
+    }
+
     /// Records that were dropped: late, without a key, or skipped by policy.
     #[must_use]
     pub fn records_dropped(&self) -> u64 {

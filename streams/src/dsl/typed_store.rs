@@ -36,6 +36,8 @@ struct Entry<V> {
     /// Headers of the record that changed it last.
     headers: Vec<RecordHeader>,
     dirty: bool,
+    /// What is counted for it: key and value as bytes, and what is around them.
+    counted_bytes: usize,
 }
 
 /// What a changed entry emits.
@@ -110,17 +112,20 @@ impl<V: Serde> TypedStore<V> {
             }
             EntryRef::Vacant(vacant) => {
                 let loaded = self.bytes.load(task, key)?;
+                let value_bytes = loaded.as_ref().map_or(0, |stored| stored.value.len());
                 let (value, timestamp) = self.bytes.decode(loaded)?;
                 // A copy of its own, so that the cache does not keep fetched batches alive.
                 let key = Bytes::copy_from_slice(key);
-                self.share
-                    .take(task, key.len() + size_of::<Entry<V>>() + ENTRY_OVERHEAD);
+                let counted_bytes =
+                    key.len() + value_bytes + size_of::<Entry<V>>() + ENTRY_OVERHEAD;
+                self.share.take(task, counted_bytes);
                 self.dirty.push(key.clone());
                 let entry = Entry {
                     value: Arc::new(value),
                     timestamp,
                     headers: Vec::new(),
                     dirty: true,
+                    counted_bytes,
                 };
                 vacant.insert_entry_with_key(key, entry).into_mut()
             }
@@ -189,6 +194,12 @@ impl<V: Serde> TypedStore<V> {
         } else {
             None
         };
+        let value_bytes = emission.raw_value.as_ref().map_or(0, Bytes::len);
+        let counted_bytes = key.len() + value_bytes + size_of::<Entry<V>>() + ENTRY_OVERHEAD;
+        if counted_bytes > entry.counted_bytes {
+            self.share.take(task, counted_bytes - entry.counted_bytes);
+            entry.counted_bytes = counted_bytes;
+        }
         let emits = match &emission.raw_value {
             Some(value) => {
                 self.bytes.put(task, key, value, emission.timestamp)?;
@@ -215,7 +226,8 @@ impl<V: Serde> TypedStore<V> {
     pub(crate) fn flushed(&mut self, task: &TaskContext<'_>) {
         if self.must_flush(task) || task.cache_budget().is_exceeded() {
             self.entries.retain(|_, entry| entry.dirty);
-            self.share.give_back();
+            let kept = self.entries.values().map(|entry| entry.counted_bytes).sum();
+            self.share.give_back_all_but(kept);
         }
     }
 
@@ -233,26 +245,35 @@ struct Share {
 }
 
 impl Share {
-    fn take(&mut self, task: &TaskContext<'_>, bytes: usize) {
-        let budget = self
-            .budget
-            .get_or_insert_with(|| Arc::clone(task.cache_budget()));
+    fn take(&mut self, task: &mut TaskContext<'_>, bytes: usize) {
+        let budget = self.budget.get_or_insert_with(|| {
+            task.cache_budget().join();
+            Arc::clone(task.cache_budget())
+        });
         self.taken_bytes += bytes;
-        self.is_exceeded = !budget.take(bytes);
+        let is_exceeded = !budget.take(bytes);
+        self.is_exceeded = is_exceeded && self.taken_bytes >= budget.fair_share();
+        if is_exceeded && !self.is_exceeded {
+            // Others have more than their share, and give it back when they commit.
+            task.request_commit();
+        }
     }
 
-    fn give_back(&mut self) {
+    fn give_back_all_but(&mut self, kept_bytes: usize) {
         if let Some(budget) = &self.budget {
-            budget.give_back(self.taken_bytes);
+            budget.give_back(self.taken_bytes.saturating_sub(kept_bytes));
         }
-        self.taken_bytes = 0;
+        self.taken_bytes = self.taken_bytes.min(kept_bytes);
         self.is_exceeded = false;
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.give_back();
+        self.give_back_all_but(0);
+        if let Some(budget) = &self.budget {
+            budget.leave();
+        }
     }
 }
 

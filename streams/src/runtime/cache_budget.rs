@@ -4,12 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Memory that the write-back caches of all tasks share.
 ///
-/// A cache adds what it takes and gives back what it frees; the one that sees the budget
-/// exceeded writes its own content back. So the sum stays near the limit without a lock.
+/// A cache adds what it takes and gives back what it frees. When the budget is exceeded, a cache
+/// with more than its fair share writes its own content back; one with less asks for a commit,
+/// at which the others do. So the sum stays near the limit without a lock, and a cache that is
+/// large and idle does not starve one that is small and busy.
 #[derive(Debug)]
 pub struct CacheBudget {
     limit_bytes: usize,
     used_bytes: AtomicUsize,
+    /// How many caches take from it.
+    caches: AtomicUsize,
 }
 
 impl CacheBudget {
@@ -19,6 +23,7 @@ impl CacheBudget {
         Self {
             limit_bytes,
             used_bytes: AtomicUsize::new(0),
+            caches: AtomicUsize::new(0),
         }
     }
 
@@ -33,6 +38,22 @@ impl CacheBudget {
     pub fn take(&self, bytes: usize) -> bool {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         before.saturating_add(bytes) <= self.limit_bytes
+    }
+
+    /// Counts a cache that takes from now on.
+    pub fn join(&self) {
+        self.caches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a cache no longer.
+    pub fn leave(&self) {
+        self.caches.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What each cache may have even if the budget is exceeded.
+    #[must_use]
+    pub fn fair_share(&self) -> usize {
+        self.limit_bytes / self.caches.load(Ordering::Relaxed).max(1)
     }
 
     /// Whether more is in use than there is.

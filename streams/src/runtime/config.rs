@@ -48,8 +48,14 @@ pub struct StreamsConfig {
     pub repartition_purge_interval_ms: u64,
     /// How long to wait for source topics that do not exist yet (30,000 ms).
     pub missing_topic_timeout_ms: u64,
-    /// Directory for stores that outlive the process; the in-memory stores do not use it.
+    /// Directory for stores that outlive the process (`state.dir`, none): each task has a
+    /// directory `<application id>/<task id>` there. Without one, all stores are in memory and
+    /// come back from their changelogs as a whole at each start.
     pub state_dir: Option<PathBuf>,
+    /// Memory of all stores in `state_dir` together (64 MiB), whatever the number of tasks: half
+    /// of it for blocks read from disk, half for what is not written yet. As much again may be
+    /// used between commits by changes that are not committed; beyond that tasks commit early.
+    pub store_memory_bytes: usize,
 }
 
 impl Default for StreamsConfig {
@@ -72,6 +78,7 @@ impl Default for StreamsConfig {
             repartition_purge_interval_ms: 30_000,
             missing_topic_timeout_ms: 30_000,
             state_dir: None,
+            store_memory_bytes: 64 * 1024 * 1024,
         }
     }
 }

@@ -11,7 +11,9 @@ use super::global::{GlobalIndex, GlobalStore};
 use super::offset_metadata::ProcessorMetadata;
 use super::punctuation::{PunctuationId, PunctuationQueue, PunctuationType};
 use super::record::OutputRecord;
-use super::store::{KeyValueStore, SessionStore, StoreSlot, VersionedStore, WindowStore};
+use super::store::{
+    KeyValueStore, SessionStore, StoreSlot, TaskStores, VersionedStore, WindowStore,
+};
 use super::task_id::{SourceIndex, StoreIndex, TaskId};
 
 /// What a program sees of its task, for the time of one call.
@@ -30,7 +32,7 @@ pub(crate) struct TaskState {
     pub(crate) emit_interval_ms: i64,
     /// Topics of the sub-topology's sources, by [`SourceIndex`].
     pub(crate) source_topics: Vec<KString>,
-    pub(crate) stores: Vec<StoreSlot>,
+    pub(crate) stores: TaskStores,
     pub(crate) global_stores: Arc<[GlobalStore]>,
     pub(crate) punctuations: PunctuationQueue,
     /// What operators keep with the committed offsets.

@@ -74,7 +74,7 @@ impl GlobalStore {
         };
         Self {
             name: table.store.as_str().into(),
-            slot: Arc::new(Mutex::new(StoreSlot::open(&spec))),
+            slot: Arc::new(Mutex::new(StoreSlot::in_memory(&spec))),
         }
     }
 

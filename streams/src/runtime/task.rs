@@ -19,7 +19,7 @@ use super::plan::TaskInput;
 use super::program::TaskProgram;
 use super::punctuation::{PunctuationQueue, PunctuationType};
 use super::record::{OutputRecord, Record};
-use super::store::{ChangelogRecord, StoreSlot};
+use super::store::{ChangelogRecord, StoreEnvironment, TaskStores};
 use super::task_id::TaskId;
 
 /// One task.
@@ -49,10 +49,12 @@ pub(crate) struct TaskSettings {
     pub(crate) emit_interval_ms: i64,
     pub(crate) cache_budget: Arc<CacheBudget>,
     pub(crate) global_stores: Arc<[GlobalStore]>,
+    pub(crate) stores: StoreEnvironment,
 }
 
 impl Task {
-    /// A task with empty stores. Restore them through [`Task::stores_mut`], then call [`Task::init`].
+    /// A task without its stores: set them, restored, through [`Task::stores_mut`], then call
+    /// [`Task::init`].
     pub(crate) fn new(
         id: TaskId,
         parts: &SubTopology,
@@ -74,7 +76,7 @@ impl Task {
                 wall_clock_ms: 0,
                 emit_interval_ms: settings.emit_interval_ms,
                 source_topics: source_topics.collect(),
-                stores: parts.stores.iter().map(StoreSlot::open).collect(),
+                stores: TaskStores::default(),
                 global_stores: Arc::clone(&settings.global_stores),
                 punctuations: PunctuationQueue::default(),
                 processor_metadata: BTreeMap::new(),
@@ -100,7 +102,7 @@ impl Task {
         &self.state
     }
 
-    pub(crate) fn stores_mut(&mut self) -> &mut Vec<StoreSlot> {
+    pub(crate) fn stores_mut(&mut self) -> &mut TaskStores {
         &mut self.state.stores
     }
 
@@ -190,6 +192,7 @@ impl Task {
         let latest = records.iter().map(|record| record.timestamp).max();
         self.state.stream_time = self.state.stream_time.max(latest.unwrap_or(-1));
         self.group.consume(run);
+        self.state.commit_requested |= self.state.stores.wants_commit();
         self.records_in += run.length as u64;
         self.input_counts[run.queue] += run.length as u64;
         self.punctuate(PunctuationType::StreamTime, wall_clock_ms)?;
@@ -236,7 +239,7 @@ impl Task {
     pub(crate) fn flush(&mut self, wall_clock_ms: i64) -> Result<(), StreamsError> {
         self.call(wall_clock_ms, |program, context| program.flush(context))?;
         let partition = self.state.id.partition;
-        for store in &mut self.state.stores {
+        for store in self.state.stores.iter_mut() {
             let Some(topic) = store.changelog_topic() else {
                 continue;
             };
@@ -257,7 +260,7 @@ impl Task {
                 partition_key: None,
                 is_changelog: true,
             };
-            let changes = store.take_changes().into_iter().map(record);
+            let changes = store.take_changes()?.into_iter().map(record);
             self.state.outputs.extend(changes);
         }
         Ok(())
@@ -289,12 +292,8 @@ impl Task {
     ) -> Result<(), StreamsError> {
         self.state.commit_requested = false;
         let partition = self.state.id.partition;
-        for store in &mut self.state.stores {
-            let name = store.changelog_topic();
-            let name = name.map(|topic| TopicPartition::new(topic, partition));
-            store.commit(name.as_ref().and_then(&reached))?;
-        }
-        Ok(())
+        let position = |topic: &str| reached(&TopicPartition::new(topic, partition));
+        self.state.stores.commit(position)
     }
 
     fn call(

@@ -94,3 +94,34 @@ fn a_join_sees_updates_that_are_still_in_the_cache() {
         ]
     );
 }
+
+#[test]
+fn caches_keep_to_their_common_budget_however_many_keys_there_are() {
+    const LIMIT: usize = 64 * 1024;
+    let config = LocalConfig {
+        cache_max_bytes: LIMIT,
+        ..LocalConfig::default().commit(CommitMode::Manual)
+    };
+    let driver = driver_with(config, |builder| {
+        let _ = builder.stream(&S).group_by_key().count_as("c");
+        let last = builder.stream(&crate::U).group_by_key();
+        let _ = last.reduce_as("r", |_, new| new.clone());
+    });
+    let value = "x".repeat(300);
+    // A cache that is full and then idle does not starve the other one.
+    for at in 0..1_000 {
+        let key = format!("key {at}");
+        send(&driver, &S, &[(Some(&key), Some("x"), at)]);
+        assert!(driver.cache_used_bytes() <= LIMIT + 1_000);
+    }
+    for at in 0..1_000 {
+        let key = format!("key {at}");
+        send(&driver, &crate::U, &[(Some(&key), Some(&value), at)]);
+        assert!(driver.cache_used_bytes() <= LIMIT + LIMIT / 2 + 1_000);
+    }
+    driver.commit();
+    assert!(driver.cache_used_bytes() <= LIMIT);
+    let counts = driver.store::<moldau_streams::Str, i64>("c");
+    assert_eq!(counts.get("key 0"), Some(1));
+    assert_eq!(counts.get("key 999"), Some(1));
+}

@@ -9,6 +9,7 @@ mod caching;
 mod errors;
 mod foreign_keys;
 mod joins;
+mod persistent;
 mod restore;
 mod streams;
 mod table_aggregations;

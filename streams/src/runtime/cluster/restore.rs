@@ -9,13 +9,13 @@ use moldau_client::{Client, ConsumerConfig, Isolation, OffsetReset, TopicPartiti
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::runtime::error::StreamsError;
-use crate::runtime::store::StoreSlot;
+use crate::runtime::store::TaskStores;
 
 /// The stores of one task on their way back from the changelogs.
 #[derive(Debug)]
 pub(super) struct Restore {
     pub(super) progress: Arc<Progress>,
-    done: oneshot::Receiver<Result<Vec<StoreSlot>, StreamsError>>,
+    done: oneshot::Receiver<Result<TaskStores, StreamsError>>,
 }
 
 /// How far a restore is.
@@ -31,7 +31,7 @@ impl Restore {
     pub(super) fn start(
         client: Client,
         partition: i32,
-        stores: Vec<StoreSlot>,
+        stores: TaskStores,
         permits: Arc<Semaphore>,
         committed_only: bool,
     ) -> Self {
@@ -52,7 +52,7 @@ impl Restore {
     }
 
     /// The stores, once they are restored.
-    pub(super) fn poll(&mut self) -> Option<Result<Vec<StoreSlot>, StreamsError>> {
+    pub(super) fn poll(&mut self) -> Option<Result<TaskStores, StreamsError>> {
         match self.done.try_recv() {
             Ok(result) => Some(result),
             Err(oneshot::error::TryRecvError::Empty) => None,
@@ -72,10 +72,10 @@ impl Drop for Restore {
 async fn restore(
     client: &Client,
     partition: i32,
-    mut stores: Vec<StoreSlot>,
+    mut stores: TaskStores,
     progress: &Progress,
     committed_only: bool,
-) -> Result<Vec<StoreSlot>, StreamsError> {
+) -> Result<TaskStores, StreamsError> {
     let topics: Vec<_> = stores
         .iter()
         .map(|store| store.changelog_topic().map(str::to_owned))
@@ -109,6 +109,9 @@ async fn restore(
     if !jobs.is_empty() {
         read(client, &mut stores, &jobs, progress, committed_only).await?;
     }
+    if !progress.cancelled.load(Ordering::Relaxed) {
+        stores.commit(|_| None)?;
+    }
     Ok(stores)
 }
 
@@ -122,7 +125,7 @@ struct Job {
 
 async fn read(
     client: &Client,
-    stores: &mut [StoreSlot],
+    stores: &mut TaskStores,
     jobs: &[Job],
     progress: &Progress,
     committed_only: bool,

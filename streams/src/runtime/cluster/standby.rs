@@ -9,7 +9,7 @@ use std::time::Duration;
 use moldau_client::{Client, ConsumerConfig, Isolation, OffsetReset, TopicPartition};
 
 use crate::runtime::error::StreamsError;
-use crate::runtime::store::StoreSlot;
+use crate::runtime::store::{StoreSlot, TaskStores};
 use crate::runtime::task_id::TaskId;
 
 /// The standby tasks of a process.
@@ -22,7 +22,7 @@ pub(super) struct Standbys {
 #[derive(Clone, Debug)]
 struct Standby {
     /// `None` once a thread has taken the stores over; the job ends then.
-    stores: Arc<Mutex<Option<Vec<StoreSlot>>>>,
+    stores: Arc<Mutex<Option<TaskStores>>>,
     /// Changelog records that are known and not in the stores.
     lag: Arc<AtomicU64>,
 }
@@ -33,7 +33,7 @@ impl Standbys {
         &self,
         client: Client,
         id: TaskId,
-        stores: Vec<StoreSlot>,
+        stores: TaskStores,
         committed_only: bool,
     ) {
         let standby = Standby {
@@ -51,7 +51,7 @@ impl Standbys {
     }
 
     /// Takes the stores of a task over, to run it here or to give it up.
-    pub(super) fn take(&self, id: TaskId) -> Option<Vec<StoreSlot>> {
+    pub(super) fn take(&self, id: TaskId) -> Option<TaskStores> {
         let standby = lock(&self.tasks).remove(&id)?;
         lock(&standby.stores).take()
     }
@@ -153,7 +153,8 @@ async fn follow(
         let mut lag = 0;
         for (name, (index, _)) in &changelogs {
             if let Some(position) = consumer.position(name) {
-                stores[*index].commit(Some(position))?;
+                stores[*index].set_changelog_position(position);
+                stores[*index].commit()?;
             }
             let missing = consumer.lag(name).and_then(|lag| u64::try_from(lag).ok());
             lag = missing.map_or(u64::MAX, |missing| missing.saturating_add(lag));

@@ -21,6 +21,7 @@ use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{StreamsMetrics, StreamsState};
 use crate::runtime::query::{QueryAnswer, StoreQuery};
+use crate::runtime::store::StoreEnvironment;
 use crate::runtime::task::TaskSettings;
 use crate::runtime::task_id::TaskId;
 
@@ -46,6 +47,11 @@ impl Streams {
                 reason: "it must be at least 1".to_owned(),
             });
         }
+        let stores = StoreEnvironment::new(
+            config.state_dir.as_deref(),
+            &application.application_id,
+            config.store_memory_bytes,
+        )?;
         let plan = Arc::new(prepare(&client, &application, &config).await?);
         let group = &application.application_id;
         let shared = Arc::new(Shared::new(group, config.num_threads));
@@ -65,6 +71,7 @@ impl Streams {
                 max_task_idle_ms: config.max_task_idle_ms,
                 cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
                 global_stores,
+                stores,
             },
             permits: Arc::new(Semaphore::new(CONCURRENT_RESTORES)),
             client,

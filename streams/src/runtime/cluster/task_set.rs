@@ -15,7 +15,7 @@ use crate::runtime::application::{Application, StartAt};
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{TaskMetrics, TaskRunState};
 use crate::runtime::plan::Plan;
-use crate::runtime::store::StoreSlot;
+use crate::runtime::store::{StoreSlot, TaskStores};
 use crate::runtime::task::{Task, TaskSettings};
 use crate::runtime::task_id::TaskId;
 
@@ -33,7 +33,7 @@ pub(super) struct TaskSet {
     tasks: BTreeMap<TaskId, Assigned>,
     /// Stores of tasks that were revoked and may come back: they only have to be brought up to
     /// date from where they are.
-    suspended: BTreeMap<TaskId, Vec<StoreSlot>>,
+    suspended: BTreeMap<TaskId, TaskStores>,
     /// Figures of tasks that are gone.
     past: Totals,
     /// Offset and metadata that are committed, so that only changes are.
@@ -95,6 +95,8 @@ impl TaskSet {
         self.paused.clear();
         let committed = self.start_positions(consumer, assigned).await?;
         let mut suspended = std::mem::take(&mut self.suspended);
+        // Others wait for the directories of those that have moved.
+        suspended.retain(|id, stores| ids.contains(id) || !stores.holds_directory());
         for id in ids {
             let parts = &self.application.sub_topologies[id.sub_topology];
             let inputs = self.plan.tasks.get(&id).cloned().unwrap_or_default();
@@ -110,10 +112,10 @@ impl TaskSet {
                 self.paused.set(consumer, &name, true);
             }
             let standby = || self.shared.standbys.take(id);
-            if let Some(stores) = suspended.remove(&id).or_else(standby) {
-                *task.stores_mut() = stores;
-            }
-            let stores = std::mem::take(task.stores_mut());
+            let stores = match suspended.remove(&id).or_else(standby) {
+                Some(stores) => stores,
+                None => TaskStores::open(id, &parts.stores, &self.settings.stores)?,
+            };
             let permits = Arc::clone(&self.restore_permits);
             let client = self.client.clone();
             let committed = self.is_exactly_once;
@@ -139,9 +141,17 @@ impl TaskSet {
             let Some(parts) = self.application.sub_topologies.get(id.sub_topology) else {
                 continue;
             };
-            let stores = suspended
-                .remove(&id)
-                .unwrap_or_else(|| parts.stores.iter().map(StoreSlot::open).collect());
+            let opened = match suspended.remove(&id) {
+                Some(stores) => Ok(stores),
+                None => TaskStores::open(id, &parts.stores, &self.settings.stores),
+            };
+            let stores = match opened {
+                Ok(stores) => stores,
+                Err(error) => {
+                    tracing::warn!(%error, task = %id, "a standby task cannot open its stores");
+                    continue;
+                }
+            };
             let client = self.client.clone();
             let standbys = &self.shared.standbys;
             standbys.start(client, id, stores, self.is_exactly_once);
@@ -266,11 +276,12 @@ impl TaskSet {
     /// Starts all tasks anew from what is committed. Gives the number of stores on disk that were
     /// wiped.
     pub(super) async fn revive(&mut self, consumer: &mut Consumer) -> Result<u64, StreamsError> {
-        self.suspend();
-        for store in self.suspended.values_mut().flatten() {
-            // A store in memory is empty now; it is read from its changelog as a whole.
-            store.rollback()?;
-        }
+        self.past = self.totals();
+        // Stores on disk are opened again as they were committed; those in memory are read from
+        // their changelogs as a whole.
+        self.tasks.clear();
+        self.suspended.clear();
+        self.committed.clear();
         let assigned = consumer.assignment();
         self.assign(consumer, &assigned).await?;
         Ok(0)

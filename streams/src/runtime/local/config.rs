@@ -1,6 +1,7 @@
 //! Settings of a local run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Settings of a local run.
 #[derive(Clone, Debug)]
@@ -18,6 +19,12 @@ pub struct LocalConfig {
     /// Wall-clock time between two looks for windows that have closed, in milliseconds (0, like
     /// Kafka Streams' test driver; against a cluster it is 1,000).
     pub emit_interval_ms: i64,
+    /// Directory for stores that outlive a crash of the tasks; without one (the default) all
+    /// stores are in memory.
+    pub state_dir: Option<PathBuf>,
+    /// Memory of the stores in `state_dir`, as in
+    /// [`StreamsConfig::store_memory_bytes`](crate::StreamsConfig::store_memory_bytes).
+    pub store_memory_bytes: usize,
     /// Longest run of records that a program gets at once (1,024; 1 where every record commits).
     pub max_run: usize,
 }
@@ -60,6 +67,8 @@ impl Default for LocalConfig {
             commit: CommitMode::EveryRecord,
             wall_clock_ms: 0,
             emit_interval_ms: 0,
+            state_dir: None,
+            store_memory_bytes: 64 * 1024 * 1024,
             max_run: 1_024,
         }
     }

@@ -16,7 +16,10 @@ use crate::runtime::global::GlobalStore;
 use crate::runtime::plan::{Plan, external_topics};
 use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::record::Record;
-use crate::runtime::store::{KeyValueStore, SessionStore, StoreSlot, VersionedStore, WindowStore};
+use crate::runtime::store::{
+    KeyValueStore, SessionStore, StoreEnvironment, StoreSlot, TaskStores, VersionedStore,
+    WindowStore,
+};
 use crate::runtime::task::{Task, TaskSettings};
 use crate::runtime::task_id::TaskId;
 
@@ -72,6 +75,11 @@ impl LocalDriver {
                 max_task_idle_ms: -1,
                 cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
                 global_stores: Arc::default(),
+                stores: StoreEnvironment::new(
+                    config.state_dir.as_deref(),
+                    &application.application_id,
+                    config.store_memory_bytes,
+                )?,
             },
             wall_clock_ms: config.wall_clock_ms,
             application,
@@ -165,6 +173,19 @@ impl LocalDriver {
     /// # Errors
     /// A task failed.
     pub fn crash_and_restore(&mut self) -> Result<(), StreamsError> {
+        for running in self.tasks.values_mut() {
+            running.task.stores_mut().abandon();
+        }
+        self.restart()
+    }
+
+    /// Ends all tasks without a commit and starts new ones, as [`Self::crash_and_restore`] does;
+    /// but persistent stores write what was committed before they are closed, as they do when a
+    /// process ends in order.
+    ///
+    /// # Errors
+    /// A task failed.
+    pub fn restart(&mut self) -> Result<(), StreamsError> {
         self.tasks.clear();
         self.start()?;
         self.run()
@@ -195,6 +216,12 @@ impl LocalDriver {
     pub fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
         let committed = self.committed.get(&TopicPartition::new(topic, partition));
         committed.map(|(offset, _)| *offset)
+    }
+
+    /// Memory that the write-back caches use now, as they count it.
+    #[must_use]
+    pub fn cache_used_bytes(&self) -> usize {
+        self.settings.cache_budget.used_bytes()
     }
 
     /// The tasks.
@@ -251,7 +278,7 @@ impl LocalDriver {
         let tasks = self.tasks.values_mut();
         tasks
             .filter(|running| running.task.id().partition == partition)
-            .flat_map(|running| running.task.stores_mut())
+            .flat_map(|running| running.task.stores_mut().iter_mut())
             .find(|store| store.name() == name)
     }
 
@@ -293,11 +320,13 @@ impl LocalDriver {
         for (id, inputs) in &self.plan.tasks {
             let parts = &self.application.sub_topologies[id.sub_topology];
             let mut task = Task::new(*id, parts, inputs.clone(), &self.settings)?;
-            for store in task.stores_mut() {
+            let mut stores = TaskStores::open(*id, &parts.stores, &self.settings.stores)?;
+            for store in stores.iter_mut() {
                 let Some(topic) = store.changelog_topic().map(str::to_owned) else {
                     continue;
                 };
-                for record in self.topics.read(&topic, id.partition, 0) {
+                let from = store.changelog_position().unwrap_or(0);
+                for record in self.topics.read(&topic, id.partition, from) {
                     store.restore(
                         record.key.as_deref(),
                         record.value.as_deref(),
@@ -305,6 +334,8 @@ impl LocalDriver {
                     )?;
                 }
             }
+            stores.commit(|topic| Some(self.topics.end_offset(topic, id.partition)))?;
+            *task.stores_mut() = stores;
             let mut positions = Vec::new();
             for (index, input) in inputs.iter().enumerate() {
                 let committed = self.committed.get(&input.name);
@@ -331,7 +362,9 @@ impl LocalDriver {
             self.committed
                 .insert(offset.name, (offset.offset, offset.metadata));
         }
-        running.task.committed(|_| None)
+        let end_offset =
+            |name: &TopicPartition| Some(self.topics.end_offset(&name.topic, name.partition));
+        running.task.committed(end_offset)
     }
 
     /// Appends what a task has written to the topics.

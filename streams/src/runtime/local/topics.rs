@@ -70,6 +70,9 @@ struct Topic {
 
 impl Topics {
     pub(super) fn create(&mut self, name: &str, partitions: i32) {
+        if self.topics.contains_key(name) {
+            return;
+        }
         let partitions = usize::try_from(partitions.max(1)).unwrap_or(1);
         self.topics.entry(name.to_owned()).or_insert_with(|| Topic {
             partitions: vec![Vec::new(); partitions],
@@ -127,6 +130,13 @@ impl Topics {
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.topics.keys().map(String::as_str)
+    }
+
+    /// Offset of the next record of a partition.
+    pub(super) fn end_offset(&self, name: &str, partition: i32) -> i64 {
+        let partitions = self.topics.get(name).map(|topic| &topic.partitions);
+        let places = partitions.and_then(|all| all.get(usize::try_from(partition).ok()?));
+        places.map_or(0, |places| i64::try_from(places.len()).unwrap_or(i64::MAX))
     }
 
     pub(super) fn records(&self, name: &str) -> &[LocalTopicRecord] {

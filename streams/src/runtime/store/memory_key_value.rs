@@ -6,6 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use super::changes::{ChangelogRecord, Changes};
+use super::disk::is_empty_range;
 use super::{KeyValueStore, StoreIter, StoredValue};
 use crate::runtime::error::StreamsError;
 
@@ -99,16 +100,6 @@ impl KeyValueStore for MemoryKeyValueStore {
 
     fn approximate_len(&self) -> u64 {
         self.entries.len() as u64
-    }
-}
-
-/// Bounds that an ordered map would panic at.
-fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
-    match (from, to) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(from), Bound::Included(to)) => from > to,
-        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
-        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
     }
 }
 

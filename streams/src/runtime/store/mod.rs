@@ -1,17 +1,23 @@
 //! Stores: a task's own part of the application's state, as bytes.
 
 mod changes;
+mod disk;
 mod memory_key_value;
 mod memory_session;
 mod memory_versioned;
 mod memory_window;
 mod slot;
 mod spec;
+mod state_store;
+mod task_stores;
+#[cfg(test)]
+mod twins;
 mod window_key;
 
 pub(crate) use changes::ChangelogRecord;
 pub(crate) use slot::StoreSlot;
 pub use spec::{StoreKind, StoreSpec};
+pub(crate) use task_stores::{StoreEnvironment, TaskStores};
 
 use std::fmt::Debug;
 use std::ops::Bound;

@@ -1,0 +1,80 @@
+//! The thread that compacts trees, so that processing does not wait for it.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lsm_tree::compaction::Leveled;
+use lsm_tree::{AbstractTree, AnyTree, SeqNo};
+
+/// A tree that can be closed while others still know it. The lock is held while it is compacted,
+/// so that whoever closes it knows that nobody touches its files any more.
+#[derive(Clone)]
+pub(super) struct Closable(Arc<Mutex<Option<AnyTree>>>);
+
+impl Closable {
+    pub(super) fn new(tree: AnyTree) -> Self {
+        Self(Arc::new(Mutex::new(Some(tree))))
+    }
+
+    /// Waits until nobody works on the tree, and keeps others from beginning.
+    pub(super) fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn compact(&self, watermark: SeqNo) -> lsm_tree::Result<()> {
+        for _ in 0..MAX_ROUNDS {
+            let tree = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(tree) = tree.as_ref() else {
+                return Ok(());
+            };
+            if tree.l0_run_count() < L0_RUNS {
+                return Ok(());
+            }
+            tree.compact(Arc::new(Leveled::default()), watermark)?;
+        }
+        Ok(())
+    }
+}
+
+struct Job {
+    tree: Closable,
+    /// Versions of rows below this number are seen by nobody any more.
+    watermark: SeqNo,
+}
+
+/// Hands trees to the compacting thread, which ends with the last of its senders.
+pub(super) struct Compactor {
+    jobs: SyncSender<Job>,
+}
+
+impl Compactor {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let (jobs, receiver) = sync_channel(MAX_JOBS);
+        let thread = std::thread::Builder::new().name("streams-compact".to_owned());
+        thread.spawn(move || work(&receiver))?;
+        Ok(Self { jobs })
+    }
+
+    /// Asks for a compaction. If too many wait, the tree asks again when it next writes.
+    pub(super) fn request(&self, tree: &Closable, watermark: SeqNo) {
+        let job = Job {
+            tree: tree.clone(),
+            watermark,
+        };
+        let _ = self.jobs.try_send(job);
+    }
+}
+
+fn work(jobs: &Receiver<Job>) {
+    for job in jobs {
+        if let Err(error) = job.tree.compact(job.watermark) {
+            // Nothing is lost, only slower; if the disk is full, the next write tells so.
+            tracing::warn!(%error, "a store could not be compacted");
+        }
+    }
+}
+
+const MAX_JOBS: usize = 1_024;
+const MAX_ROUNDS: usize = 8;
+/// So many sorted runs at the top are worth a compaction.
+pub(super) const L0_RUNS: usize = 4;

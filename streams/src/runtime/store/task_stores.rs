@@ -1,0 +1,151 @@
+//! All stores of one task, and what the stores of a process share.
+
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::disk::{Engine, Place, TaskDirectory};
+use super::{StoreSlot, StoreSpec};
+use crate::runtime::error::StreamsError;
+use crate::runtime::task_id::TaskId;
+
+/// Where the stores of a process are, and their memory. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreEnvironment {
+    engine: Option<Arc<Engine>>,
+    /// Changes of persistent stores that are not committed, of all tasks together.
+    pending_bytes: Arc<AtomicUsize>,
+    max_pending_bytes: usize,
+}
+
+impl StoreEnvironment {
+    /// With a directory, stores that have a changelog outlive the process in
+    /// `<state_dir>/<application id>`; without, all stores are in memory.
+    pub(crate) fn new(
+        state_dir: Option<&Path>,
+        application_id: &str,
+        memory_bytes: usize,
+    ) -> Result<Self, StreamsError> {
+        let engine = |state_dir: &Path| Engine::new(state_dir.join(application_id), memory_bytes);
+        Ok(Self {
+            engine: state_dir.map(engine).transpose()?.map(Arc::new),
+            pending_bytes: Arc::default(),
+            max_pending_bytes: memory_bytes,
+        })
+    }
+}
+
+/// All stores of one task.
+///
+/// Persistent ones stay as they were at the last [`commit`](Self::commit) when this is dropped
+/// or the process ends; opened again, each says by its changelog position from where it has to
+/// be restored.
+#[derive(Debug, Default)]
+pub(crate) struct TaskStores {
+    slots: Vec<StoreSlot>,
+    environment: StoreEnvironment,
+    pending_bytes: usize,
+    /// Last, so that it is unlocked when the stores are closed.
+    directory: Option<TaskDirectory>,
+}
+
+impl TaskStores {
+    /// Opens the stores of a task.
+    pub(crate) fn open(
+        id: TaskId,
+        specs: &[StoreSpec],
+        environment: &StoreEnvironment,
+    ) -> Result<Self, StreamsError> {
+        let is_persistent = |spec: &StoreSpec| spec.changelog.is_some();
+        let engine = environment.engine.as_ref();
+        let engine = engine.filter(|_| specs.iter().any(is_persistent));
+        let directory = engine.map(|engine| TaskDirectory::open(id, engine));
+        let directory = directory.transpose()?;
+        let open = |spec: &StoreSpec| match (engine, &directory) {
+            (Some(engine), Some(directory)) if is_persistent(spec) => {
+                let place = Place::new(directory.path(), &spec.name)?;
+                StoreSlot::on_disk(spec, &place, engine)
+            }
+            _ => Ok(StoreSlot::in_memory(spec)),
+        };
+        Ok(Self {
+            slots: specs.iter().map(open).collect::<Result<_, _>>()?,
+            environment: environment.clone(),
+            pending_bytes: 0,
+            directory,
+        })
+    }
+
+    /// Makes all changes permanent, after their changelog records and the offsets of the inputs
+    /// are. `position_of` says how far each changelog topic is written: the offset after the last
+    /// record of this task; where it does not know, more than needed is replayed some day.
+    ///
+    /// Nothing may have changed since the changes were taken.
+    pub(crate) fn commit(
+        &mut self,
+        position_of: impl Fn(&str) -> Option<i64>,
+    ) -> Result<(), StreamsError> {
+        for slot in &mut self.slots {
+            if let Some(position) = slot.changelog_topic().and_then(&position_of) {
+                slot.set_changelog_position(position);
+            }
+            slot.commit()?;
+        }
+        self.count_pending();
+        Ok(())
+    }
+
+    /// Whether others cannot open these stores before this is dropped.
+    pub(crate) const fn holds_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// Whether so much is uncommitted in the process that this task should commit early.
+    pub(crate) fn wants_commit(&mut self) -> bool {
+        self.count_pending() > self.environment.max_pending_bytes && self.pending_bytes > 0
+    }
+
+    /// Does not write what is only in memory when this is dropped, as if the process had crashed.
+    pub(crate) fn abandon(&mut self) {
+        self.slots.iter_mut().for_each(StoreSlot::abandon);
+    }
+
+    /// The sum over all tasks.
+    fn count_pending(&mut self) -> usize {
+        let before = self.pending_bytes;
+        self.pending_bytes = self.slots.iter().map(StoreSlot::pending_bytes).sum();
+        let all = &self.environment.pending_bytes;
+        if self.pending_bytes >= before {
+            let added = self.pending_bytes - before;
+            all.fetch_add(added, Ordering::Relaxed) + added
+        } else {
+            let freed = before - self.pending_bytes;
+            all.fetch_sub(freed, Ordering::Relaxed) - freed
+        }
+    }
+}
+
+impl Drop for TaskStores {
+    fn drop(&mut self) {
+        let all = &self.environment.pending_bytes;
+        all.fetch_sub(self.pending_bytes, Ordering::Relaxed);
+        // The stores before the lock.
+        self.slots.clear();
+        self.directory = None;
+    }
+}
+
+impl Deref for TaskStores {
+    type Target = [StoreSlot];
+
+    fn deref(&self) -> &[StoreSlot] {
+        &self.slots
+    }
+}
+
+impl DerefMut for TaskStores {
+    fn deref_mut(&mut self) -> &mut [StoreSlot] {
+        &mut self.slots
+    }
+}
