@@ -197,7 +197,7 @@ impl Generator {
             }
             // In Rust a table's value is never null: the next operator would see a `None`. Nor
             // does a store's mapper see the key.
-            2 if !f.starts_with("nullify") && !(stored && f == "with_key") => {
+            2 if !(f.starts_with("nullify") || stored && f == "with_key") => {
                 self.add(&[id], Op::TableMapValues { f, stored, kept }, table);
             }
             3 => self.table_group(id),
