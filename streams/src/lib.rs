@@ -13,17 +13,20 @@ pub mod runtime;
 pub use bytes::Bytes as Raw;
 pub use dsl::{
     Branches, BufferConfig, Builder, CogroupedKStream, Consumed, Data, EagerBuffer, Fits,
-    ForeignKey, ForeignKeyJoin, HasGrace, Hopping, HoppingSize, Inner, JoinRhs, Json,
-    KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, NeedsGrace, OnError, Outer,
-    RecordPart, Repartitioned, Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream,
-    SessionWindowedKStream, Sessions, Sliding, StreamJoined, StreamStreamJoin, StreamTableJoin,
-    StreamWindow, StrictBuffer, Suppressed, TableTableJoin, TableValue, TestDriver, TestInput,
-    TestOutput, TestStore, TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream,
-    Topic, Topology, Tumbling, Window, WindowBounds, Windowed, WindowedBy, windowed,
+    ForeignKey, ForeignKeyJoin, GlobalKTable, GlobalKey, HasGrace, Hopping, HoppingSize, Inner,
+    JoinRhs, Json, KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, NeedsGrace,
+    OnError, Origin, Outer, Processor, ProcessorContext, ProcessorError, ProcessorInit,
+    ProcessorRecord, ProcessorStore, ProcessorStoreSpec, Punctuation, RecordPart, Repartitioned,
+    Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream, SessionWindowedKStream,
+    Sessions, Sliding, StoreAccess, StreamGlobalJoin, StreamJoined, StreamStreamJoin,
+    StreamTableJoin, StreamWindow, StrictBuffer, Suppressed, TableTableJoin, TableValue,
+    TestDriver, TestInput, TestOutput, TestStore, TestWindowStore, TimeWindowedCogroupedKStream,
+    TimeWindowedKStream, Topic, Topology, Tumbling, ValueContext, ValueProcessor, Window,
+    WindowBounds, Windowed, WindowedBy, windowed,
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{
-    CommitMode, LocalConfig, ProcessingGuarantee, SessionWindow, StartAt, StreamsConfig,
-    StreamsError, StreamsHandle, StreamsMetrics, StreamsState, UncaughtErrorAction,
-    UncaughtErrorHandler,
+    CommitMode, LocalConfig, ProcessingGuarantee, PunctuationId, PunctuationType, SessionWindow,
+    StartAt, StreamsConfig, StreamsError, StreamsHandle, StreamsMetrics, StreamsState,
+    UncaughtErrorAction, UncaughtErrorHandler,
 };

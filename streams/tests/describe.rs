@@ -622,3 +622,37 @@ fn explicit_repartitions() {
 const O: Topic<Str, Str> = Topic::new("o");
 const A: Topic<Str, Str> = Topic::new("a");
 const B: Topic<Str, Str> = Topic::new("b");
+
+#[test]
+fn global_tables_are_sub_topologies_without_tasks() {
+    let expected = include_str!("describe/global_join.txt");
+    check(
+        |builder| {
+            let global = builder.global_table(&T);
+            let stream = builder.stream(&S);
+            let by_value = || global.on(|_: &Str, value: &Str| value.clone());
+            stream.join(by_value()).by(plus).to(&O);
+            let left = stream.join(by_value()).left();
+            left.by(|one, _| one.clone())
+                .to(&Topic::<Str, Str>::new("o2"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn a_join_with_a_global_table_keeps_the_need_to_repartition() {
+    let expected = include_str!("describe/global_tables_named.txt");
+    check(
+        |builder| {
+            let named = Consumed::new().named("gsrc");
+            let global = builder.global_table_as(&T, "gs", named);
+            let _ = builder.global_table(&U);
+            let stream = by_value(&builder.stream(&S));
+            let found = global.on(|_: &Str, value: &Str| value.clone());
+            let joined = stream.named("gj").join(found).by(plus);
+            let _ = joined.group_by_key().count();
+        },
+        expected,
+    );
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use moldau_client::KString;
 
+use super::global_table::Global;
 use super::graph::{Graph, NodeKind, Store, StoreId};
 use super::node::{
     Built, BuiltSource, Children, JunctionRef, Node, NodeId, ProgramState, SourceNode, TypedNode,
@@ -93,7 +94,7 @@ fn join(group: &mut [usize], one: usize, other: usize) {
 pub(crate) fn application(graph: &Arc<Graph>) -> Application {
     let parts = parts(graph);
     Application {
-        global_tables: Vec::new(),
+        global_tables: graph.globals.iter().map(Global::table).collect(),
         application_id: graph.application_id.clone(),
         sub_topologies: parts
             .into_iter()
@@ -175,13 +176,14 @@ fn store_spec(application_id: &str, store: &Store) -> StoreSpec {
 pub(crate) struct Compiler<'a> {
     graph: &'a Graph,
     part: &'a Part,
-    /// Slot of each node that has several parents.
+    /// Slot of each node that has several parents, or stands alone.
     junctions: BTreeMap<NodeId, usize>,
 }
 
 impl<'a> Compiler<'a> {
     fn compile(graph: &'a Graph, part: &'a Part) -> Result<DslProgram, StreamsError> {
-        let has_parents = |id: &&NodeId| graph.nodes[id.0].parents.len() > 1;
+        let has_parents =
+            |id: &&NodeId| graph.nodes[id.0].parents.len() > 1 || graph.standalone.contains(id);
         let joined: Vec<_> = part.nodes.iter().filter(has_parents).copied().collect();
         let mut compiler = Self {
             graph,
@@ -212,6 +214,8 @@ impl<'a> Compiler<'a> {
         let state = ProgramState {
             stores: stores.collect(),
             junctions,
+            slots: compiler.junctions,
+            punctuations: BTreeMap::new(),
             names: names.into(),
             operator: NodeId::default(),
             origin_topic: KString::default(),

@@ -4,21 +4,47 @@ use std::fmt::Write;
 
 use super::compile::{Part, parts};
 use super::describe_order::{Links, names_by_hash};
+use super::global_table::Global;
 use super::graph::{Graph, GraphNode, NodeKind};
 use super::node::NodeId;
 
 /// The topology as text.
 pub(super) fn describe(graph: &Graph) -> String {
     let mut text = String::from("Topologies:\n ");
-    for (index, part) in parts(graph).iter().enumerate() {
+    let mut globals = graph.globals.iter().peekable();
+    let mut index = 0;
+    for part in &parts(graph) {
+        // A global table is numbered where it was added.
+        let first = part.nodes.first().map_or(0, |node| node.0);
+        while let Some(global) = globals.next_if(|global| global.position <= first) {
+            text.push_str(&global_store(global, index));
+            index += 1;
+        }
         // Writing to a string cannot fail.
         let _ = write!(
             text,
             "  Sub-topology: {index}\n{}\n",
             sub_topology(graph, part)
         );
+        index += 1;
     }
     text
+}
+
+fn global_store(global: &Global, index: usize) -> String {
+    let Global {
+        topic,
+        store,
+        source_name,
+        table_name,
+        ..
+    } = global;
+    format!(
+        "  Sub-topology: {index} for global store (will not generate tasks)\n    \
+         Source: {source_name} (topics: [{topic}])\n      --> {table_name}\n    \
+         Processor: {table_name} (stores: [{store}])\n      --> none\n      \
+         <-- {source_name}\n"
+    )
 }
 
 fn sub_topology(graph: &Graph, part: &Part) -> String {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compile::Compiler;
+use super::global_table::Global;
 use super::node::{Built, BuiltSource, Node, NodeId, SourceNode, TypedNode};
 use super::on_error::OnError;
 use crate::runtime::{SourceRole, StartAt, StoreIndex, StoreKind, StreamsError};
@@ -39,6 +40,9 @@ pub(crate) struct Graph {
     pub(crate) relays_old: BTreeSet<NodeId>,
     /// Nodes that aggregate in windows, and which.
     pub(crate) windows: BTreeMap<NodeId, WindowInfo>,
+    /// Nodes that stand alone in the program, because they punctuate.
+    pub(crate) standalone: BTreeSet<NodeId>,
+    pub(crate) globals: Vec<Global>,
     /// Partitions of repartition topics for which a number was given, by short name.
     pub(crate) fixed_partitions: BTreeMap<String, i32>,
     /// The first mistake; shown when the topology is built, so that streams need no `?`.
@@ -120,6 +124,8 @@ impl Graph {
             sends_old: BTreeSet::new(),
             relays_old: BTreeSet::new(),
             windows: BTreeMap::new(),
+            standalone: BTreeSet::new(),
+            globals: Vec::new(),
             fixed_partitions: BTreeMap::new(),
             mistake: None,
             next_index: 0,

@@ -14,6 +14,7 @@ mod describe_order;
 mod emit;
 mod fallible;
 mod foreign_key_join;
+mod global_table;
 mod graph;
 mod grouped;
 mod grouped_table;
@@ -27,6 +28,8 @@ mod node;
 mod on_error;
 mod operators;
 mod pending_store;
+mod processor;
+mod processor_store;
 mod program;
 mod repartition;
 mod serde;
@@ -59,6 +62,7 @@ pub use cogrouped::{
 pub use consumed::Consumed;
 pub use data::Data;
 pub use foreign_key_join::{ForeignKey, ForeignKeyJoin};
+pub use global_table::{GlobalKTable, GlobalKey, StreamGlobalJoin};
 pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use join::{Inner, JoinRhs, Left, Outer};
@@ -67,6 +71,10 @@ pub use kstream::{Fits, KStream};
 pub use ktable::KTable;
 pub use materialized::Materialized;
 pub use on_error::OnError;
+pub use processor::{
+    Origin, Processor, ProcessorContext, ProcessorError, ProcessorInit, ProcessorRecord,
+    ProcessorStore, ProcessorStoreSpec, Punctuation, StoreAccess, ValueContext, ValueProcessor,
+};
 pub use repartition::Repartitioned;
 pub use serde::{Json, RecordPart, Serde, SerdeContext, SerdeError};
 pub use session_stream::SessionWindowedKStream;

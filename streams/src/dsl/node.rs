@@ -5,12 +5,14 @@
 //! never come back to a node they are in, so it is always there.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use moldau_client::{KString, RecordHeader};
 
+use super::processor::Punctuation;
 use super::serde::{Serde, SerdeContext, encode};
-use crate::runtime::{Record, StoreIndex, StreamsError, TaskContext};
+use crate::runtime::{PunctuationId, Record, StoreIndex, StreamsError, TaskContext};
 
 /// A node that takes keys and values of these types.
 pub(crate) trait Node<K, V>: Send {
@@ -25,6 +27,23 @@ pub(crate) trait Node<K, V>: Send {
 
     /// Commit boundary: emits what is pending, then flushes the children.
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError>;
+
+    /// The task starts, its stores are restored. Only called for nodes that stand alone in the
+    /// program.
+    fn init(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        let _ = cx;
+        Ok(())
+    }
+
+    /// A punctuation that this node asked for is due.
+    fn punctuate(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        punctuation: Punctuation,
+    ) -> Result<(), StreamsError> {
+        let _ = (cx, punctuation);
+        Ok(())
+    }
 }
 
 /// A node that takes records as they come from a topic.
@@ -40,6 +59,21 @@ pub(crate) struct NodeId(pub(crate) usize);
 /// A node of one task whose types are forgotten until its parent, which knows them, takes it.
 pub(crate) trait Built: Send {
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError>;
+
+    fn init(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        let _ = cx;
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        punctuation: Punctuation,
+    ) -> Result<(), StreamsError> {
+        let _ = (cx, punctuation);
+        Ok(())
+    }
+
     fn as_any_mut(&mut self) -> &mut dyn Any;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -50,6 +84,18 @@ pub(crate) struct TypedNode<K, V>(pub(crate) Box<dyn Node<K, V>>);
 impl<K: 'static, V: 'static> Built for TypedNode<K, V> {
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
         self.0.flush(cx)
+    }
+
+    fn init(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        self.0.init(cx)
+    }
+
+    fn punctuate(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        punctuation: Punctuation,
+    ) -> Result<(), StreamsError> {
+        self.0.punctuate(cx, punctuation)
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
@@ -139,8 +185,13 @@ pub(crate) struct Cx<'a, 't> {
 pub(crate) struct ProgramState {
     /// Typed stores, by [`StoreIndex`].
     pub(crate) stores: Vec<Box<dyn Any + Send>>,
-    /// Nodes with several parents; `None` while lent out. Each is a [`TypedNode`].
+    /// Nodes with several parents, and nodes that punctuate; `None` while lent out. Each is a
+    /// [`TypedNode`].
     pub(crate) junctions: Vec<Option<Box<dyn Built>>>,
+    /// Position of each of them.
+    pub(crate) slots: BTreeMap<NodeId, usize>,
+    /// Which node asked for a punctuation.
+    pub(crate) punctuations: BTreeMap<PunctuationId, NodeId>,
     /// Names of all nodes, by [`NodeId`].
     pub(crate) names: std::sync::Arc<[String]>,
     /// The node at work, to name it when it panics.
@@ -226,6 +277,12 @@ impl ProgramState {
     /// Asks for a commit at this wall-clock time, at which the node that asks looks around.
     pub(crate) fn wake_at(&mut self, wall_clock_ms: i64) {
         self.wake_at = self.wake_at.min(wall_clock_ms);
+    }
+
+    /// Notes that a node has asked for these punctuations.
+    pub(crate) fn punctuated_by(&mut self, node: NodeId, ids: Vec<PunctuationId>) {
+        self.punctuations
+            .extend(ids.into_iter().map(|id| (id, node)));
     }
 
     pub(crate) fn operator_name(&self) -> String {

@@ -2,8 +2,9 @@
 
 use moldau_client::KString;
 
-use super::node::{Cx, ProgramState, SourceNode};
-use crate::runtime::{Record, SourceIndex, StreamsError, TaskContext, TaskProgram};
+use super::node::{Built, Cx, ProgramState, SourceNode};
+use super::processor::Punctuation;
+use crate::runtime::{PunctuationId, Record, SourceIndex, StreamsError, TaskContext, TaskProgram};
 
 /// The program of one task: its sources, which own all other nodes, and what the nodes share.
 pub(crate) struct DslProgram {
@@ -26,6 +27,27 @@ impl DslProgram {
     }
 }
 
+impl DslProgram {
+    /// Lends a junction out for a call.
+    fn with_junction(
+        &mut self,
+        slot: usize,
+        task: &mut TaskContext<'_>,
+        call: impl FnOnce(&mut dyn Built, &mut Cx<'_, '_>) -> Result<(), StreamsError>,
+    ) -> Result<(), StreamsError> {
+        let Some(mut lent) = self.state.junctions.get_mut(slot).and_then(Option::take) else {
+            return Ok(());
+        };
+        let mut cx = Cx {
+            task,
+            state: &mut self.state,
+        };
+        let result = call(lent.as_mut(), &mut cx);
+        self.state.junctions[slot] = Some(lent);
+        result
+    }
+}
+
 impl TaskProgram for DslProgram {
     fn process(
         &mut self,
@@ -45,6 +67,27 @@ impl TaskProgram for DslProgram {
             node.process(&mut cx, record)?;
         }
         Ok(())
+    }
+
+    fn init(&mut self, task: &mut TaskContext<'_>) -> Result<(), StreamsError> {
+        for slot in 0..self.state.junctions.len() {
+            self.with_junction(slot, task, |node, cx| node.init(cx))?;
+        }
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        id: PunctuationId,
+        timestamp: i64,
+        task: &mut TaskContext<'_>,
+    ) -> Result<(), StreamsError> {
+        let node = self.state.punctuations.get(&id);
+        let Some(slot) = node.and_then(|node| self.state.slots.get(node)) else {
+            return Ok(());
+        };
+        let punctuation = Punctuation { id, timestamp };
+        self.with_junction(*slot, task, |node, cx| node.punctuate(cx, punctuation))
     }
 
     fn flush(&mut self, task: &mut TaskContext<'_>) -> Result<(), StreamsError> {

@@ -1,0 +1,318 @@
+//! Processors: code of one's own with stores and punctuations, where no operator fits.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moldau_client::RecordHeader;
+
+use super::data::Data;
+use super::graph::{Graph, NodeKind, Store, StoreId, build_node};
+use super::kstream::KStream;
+use super::node::NodeId;
+use super::operators::processor::{Process, ProcessValues};
+use super::serde::Serde;
+use super::windows::millis;
+use crate::runtime::{PunctuationId, PunctuationType, StoreIndex, StoreKind, StreamsError, TaskId};
+
+pub use super::operators::processor::{ProcessorContext, ValueContext};
+pub use super::processor_store::{ProcessorStore, StoreAccess};
+
+/// Why a processor refuses a record. `?` makes it of any error.
+pub type ProcessorError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A record as a processor gets it.
+#[derive(Debug)]
+pub struct ProcessorRecord<'a, K, V> {
+    /// The key.
+    pub key: &'a K,
+    /// The value.
+    pub value: &'a V,
+    /// Event time in milliseconds.
+    pub timestamp: i64,
+    /// Headers in order; names may repeat.
+    pub headers: &'a [RecordHeader],
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// Topic of the source.
+    pub topic: &'a str,
+    /// Its partition.
+    pub partition: i32,
+    /// The record's offset there.
+    pub offset: i64,
+}
+
+/// A punctuation that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Punctuation {
+    /// Which one, as it was scheduled.
+    pub id: PunctuationId,
+    /// Stream time or wall clock now, whichever it follows.
+    pub timestamp: i64,
+}
+
+/// Code of one's own that takes records and forwards any number of others, also later.
+///
+/// Each task has a processor of its own, so it may have state in plain fields; only what is in
+/// its stores survives a restart. An error is handled as
+/// [`KStream::on_error`](crate::KStream::on_error) says.
+pub trait Processor<K, V>: Send + 'static {
+    /// Keys that it forwards.
+    type Key: Data;
+    /// Values that it forwards.
+    type Value: Data;
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// It cannot be processed.
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, Self::Key, Self::Value>,
+        record: ProcessorRecord<'_, K, V>,
+    ) -> Result<(), ProcessorError>;
+
+    /// A punctuation that was asked for with [`ProcessorInit::every`] or
+    /// [`ProcessorContext::every`] is due.
+    ///
+    /// # Errors
+    /// What is due cannot be done; the application fails.
+    fn punctuate(
+        &mut self,
+        cx: &mut ProcessorContext<'_, Self::Key, Self::Value>,
+        punctuation: Punctuation,
+    ) -> Result<(), ProcessorError> {
+        let _ = (cx, punctuation);
+        Ok(())
+    }
+}
+
+/// As [`Processor`], but it forwards under the key it gets, so nothing has to be repartitioned.
+pub trait ValueProcessor<K, V>: Send + 'static {
+    /// Values that it forwards.
+    type Value: Data;
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// It cannot be processed.
+    fn process(
+        &mut self,
+        cx: &mut ValueContext<'_, '_, K, Self::Value>,
+        record: ProcessorRecord<'_, K, V>,
+    ) -> Result<(), ProcessorError>;
+}
+
+/// A store that processors use, by name. Processors that name the same store share it.
+#[derive(Clone)]
+pub struct ProcessorStoreSpec {
+    name: String,
+    logging: bool,
+    types: &'static str,
+}
+
+impl ProcessorStoreSpec {
+    /// A store of values by key, with a changelog.
+    #[must_use]
+    pub fn key_value<K: Serde, V: Serde>(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            logging: true,
+            types: type_name::<(K, V)>(),
+        }
+    }
+
+    /// Keeps no changelog: the store is empty after each restart or move.
+    #[must_use]
+    pub const fn without_changelog(mut self) -> Self {
+        self.logging = false;
+        self
+    }
+}
+
+/// What a processor may ask for when its task starts.
+pub struct ProcessorInit<'a> {
+    pub(super) stores: &'a [(String, StoreIndex, &'static str)],
+    pub(super) task: &'a mut dyn Schedules,
+}
+
+/// What schedules punctuations: the task.
+pub(super) trait Schedules {
+    fn every(&mut self, interval_ms: i64, clock: PunctuationType) -> PunctuationId;
+    fn id(&self) -> TaskId;
+}
+
+impl ProcessorInit<'_> {
+    /// The store of this name, which must be among those given to `process`.
+    ///
+    /// # Errors
+    /// It is not, or holds other types.
+    pub fn store<K: Serde, V: Serde>(
+        &self,
+        name: &str,
+    ) -> Result<ProcessorStore<K, V>, ProcessorError> {
+        let found = self.stores.iter().find(|(store, ..)| store == name);
+        let Some((_, index, types)) = found else {
+            return Err(Box::new(StreamsError::Store {
+                store: name.to_owned(),
+                reason: "is not among the processor's stores\n  hint: give it to `process` with the others"
+                    .to_owned(),
+            }));
+        };
+        if *types != type_name::<(K, V)>() {
+            return Err(Box::new(StreamsError::Store {
+                store: name.to_owned(),
+                reason: format!("holds {types}, not {}", type_name::<(K, V)>()),
+            }));
+        }
+        Ok(ProcessorStore::new(name.to_owned(), *index))
+    }
+
+    /// Asks for a punctuation at this interval, at least a millisecond.
+    pub fn every(&mut self, interval: Duration, clock: PunctuationType) -> PunctuationId {
+        self.task.every(millis(interval), clock)
+    }
+
+    /// The task.
+    #[must_use]
+    pub fn task_id(&self) -> TaskId {
+        self.task.id()
+    }
+}
+
+impl<K: Data, V: Data> KStream<K, V> {
+    /// Gives each record to a processor, which `make` makes for each task. What it forwards goes
+    /// on; grouping or joining afterwards repartitions.
+    #[must_use]
+    pub fn process<P: Processor<K, V>>(
+        &self,
+        stores: impl IntoIterator<Item = ProcessorStoreSpec>,
+        make: impl Fn(&mut ProcessorInit<'_>) -> Result<P, ProcessorError> + Data,
+    ) -> KStream<P::Key, P::Value> {
+        let make = Arc::new(make);
+        let node = self.processor("KSTREAM-PROCESSOR-", stores, move |used| {
+            let make = Arc::clone(&make);
+            build_node::<K, V>(move |compiler, id| {
+                Ok(Box::new(Process {
+                    id,
+                    on_error: compiler.graph().on_error(id),
+                    stores: connected(compiler, &used)?,
+                    make: Arc::clone(&make),
+                    processor: None,
+                    input: PhantomData,
+                    children: compiler.children(id)?,
+                }))
+            })
+        });
+        self.followed_by(node, true)
+    }
+
+    /// Gives each record to a processor, which `make` makes for each task and which keeps the
+    /// keys.
+    #[must_use]
+    pub fn process_values<P: ValueProcessor<K, V>>(
+        &self,
+        stores: impl IntoIterator<Item = ProcessorStoreSpec>,
+        make: impl Fn(&mut ProcessorInit<'_>) -> Result<P, ProcessorError> + Data,
+    ) -> KStream<K, P::Value> {
+        let make = Arc::new(make);
+        let node = self.processor("KSTREAM-PROCESSVALUES-", stores, move |used| {
+            let make = Arc::clone(&make);
+            build_node::<K, V>(move |compiler, id| {
+                Ok(Box::new(ProcessValues {
+                    id,
+                    on_error: compiler.graph().on_error(id),
+                    stores: connected(compiler, &used)?,
+                    make: Arc::clone(&make),
+                    processor: None,
+                    input: PhantomData,
+                    children: compiler.children(id)?,
+                }))
+            })
+        });
+        self.followed_by(node, self.repartition_required)
+    }
+
+    fn processor(
+        &self,
+        prefix: &str,
+        stores: impl IntoIterator<Item = ProcessorStoreSpec>,
+        build: impl FnOnce(Vec<(StoreId, &'static str)>) -> super::graph::Build,
+    ) -> NodeId {
+        let mut graph = self.graph.borrow_mut();
+        let name = graph.node_name(self.next_name.clone(), prefix);
+        let used: Vec<_> = stores
+            .into_iter()
+            .map(|store| (connect(&mut graph, &store), store.types))
+            .collect();
+        let ids = used.iter().map(|(id, _)| *id).collect();
+        let build = build(used);
+        let node = graph.add_node(name, NodeKind::Processor, &[self.node], ids, build);
+        graph.standalone.insert(node);
+        node
+    }
+}
+
+/// The store of this name: the one that is there, or a new one.
+fn connect(graph: &mut Graph, spec: &ProcessorStoreSpec) -> StoreId {
+    let same = graph
+        .stores
+        .iter()
+        .position(|store| store.name == spec.name);
+    if let Some(index) = same {
+        graph.stores[index].used = true;
+        return StoreId(index);
+    }
+    graph.add_store(Store {
+        name: spec.name.clone(),
+        kind: StoreKind::KeyValue,
+        caching: false,
+        logging: spec.logging,
+        used: true,
+        sends_old: false,
+        build: Arc::new(|_, _| Box::new(())),
+    })
+}
+
+fn connected(
+    compiler: &super::compile::Compiler<'_>,
+    used: &[(StoreId, &'static str)],
+) -> Result<Vec<(String, StoreIndex, &'static str)>, StreamsError> {
+    let index = |(id, types): &(StoreId, &'static str)| {
+        let name = compiler.graph().stores[id.0].name.clone();
+        Ok((name, compiler.needed_store(*id)?, *types))
+    };
+    used.iter().map(index).collect()
+}
+
+impl<K, V> Clone for ProcessorRecord<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for ProcessorRecord<'_, K, V> {}
+
+impl fmt::Debug for ProcessorStoreSpec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ProcessorStoreSpec")
+            .field("name", &self.name)
+            .field("types", &self.types)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProcessorInit<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ProcessorInit")
+            .field("stores", &self.stores)
+            .finish_non_exhaustive()
+    }
+}
