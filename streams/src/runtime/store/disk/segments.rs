@@ -25,6 +25,8 @@ pub(super) struct Segments {
     /// Largest time seen; retention counts back from here.
     observed_stream_time: i64,
     open: BTreeMap<i64, Rows>,
+    /// Whether rows are kept as long as their segment, and not only for the retention time.
+    keeps_whole: bool,
 }
 
 impl Segments {
@@ -42,6 +44,7 @@ impl Segments {
             about,
             retention_ms,
             open: BTreeMap::new(),
+            keeps_whole: false,
         };
         let failed = |error| place.io("list the segments", &error);
         for entry in fs::read_dir(place.directory()).map_err(failed)? {
@@ -66,10 +69,21 @@ impl Segments {
     }
 
     /// First time whose rows are kept.
-    pub(super) const fn first_live(&self) -> i64 {
-        self.observed_stream_time
-            .saturating_sub(self.retention_ms)
-            .saturating_add(1)
+    pub(super) fn first_live(&self) -> i64 {
+        let expired = self.observed_stream_time.saturating_sub(self.retention_ms);
+        if self.keeps_whole {
+            return self.id_of(expired).saturating_mul(self.interval_ms());
+        }
+        expired.saturating_add(1)
+    }
+
+    /// Keeps rows as long as their segment.
+    pub(super) const fn keep_whole(&mut self) {
+        self.keeps_whole = true;
+    }
+
+    pub(super) const fn is_past_retention(&self, time: i64) -> bool {
+        time <= self.observed_stream_time.saturating_sub(self.retention_ms)
     }
 
     pub(super) fn get(&self, time: i64, key: &[u8]) -> Result<Option<Bytes>, StreamsError> {
@@ -202,7 +216,11 @@ impl Segments {
     }
 
     fn id_of(&self, time: i64) -> i64 {
-        time.div_euclid((self.retention_ms / 2).max(MIN_INTERVAL_MS))
+        time.div_euclid(self.interval_ms())
+    }
+
+    fn interval_ms(&self) -> i64 {
+        (self.retention_ms / 2).max(MIN_INTERVAL_MS)
     }
 }
 

@@ -29,9 +29,11 @@ impl DiskSessionStore {
         retention_ms: i64,
         engine: &Arc<Engine>,
     ) -> Result<Self, StreamsError> {
+        let mut segments = Segments::open(place, retention_ms, engine)?;
+        segments.keep_whole();
         Ok(Self {
             place: place.clone(),
-            segments: Segments::open(place, retention_ms, engine)?,
+            segments,
             changes: Changes::new(true),
         })
     }
@@ -54,7 +56,8 @@ impl StateStore for DiskSessionStore {
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
         let (changes, mut records) = self.changes.take();
         for ((end, start, key), changed_at) in changes {
-            let stored = self.get(&key, SessionWindow { start, end })?;
+            let row = self.segments.get(end, &row_key(&key, end, start))?;
+            let stored = row.and_then(|row| decode_value(&row));
             records.push(ChangelogRecord {
                 key: SessionKey::encode(&key, start, end),
                 timestamp: stored
@@ -85,6 +88,9 @@ impl StateStore for DiskSessionStore {
 
 impl SessionStore for DiskSessionStore {
     fn get(&self, key: &[u8], session: SessionWindow) -> Result<Option<StoredValue>, StreamsError> {
+        if self.segments.is_past_retention(session.end) {
+            return Ok(None);
+        }
         let row_key = row_key(key, session.end, session.start);
         let row = self.segments.get(session.end, &row_key)?;
         Ok(row.and_then(|row| decode_value(&row)))
@@ -125,8 +131,10 @@ impl SessionStore for DiskSessionStore {
         if self.segments.observe(end) {
             self.segments.set(end, row_key(key, end, start), None)?;
         }
-        let key = Bytes::copy_from_slice(key);
-        self.changes.record((end, start, key), timestamp);
+        if !self.segments.is_past_retention(end) {
+            let key = Bytes::copy_from_slice(key);
+            self.changes.record((end, start, key), timestamp);
+        }
         Ok(())
     }
 
