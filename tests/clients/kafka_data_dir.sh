@@ -1,6 +1,6 @@
 # A data directory that Apache Kafka wrote is opened and served by Moldau, with the offsets of its groups;
 # Kafka's own tool reads the files that Moldau wrote there.
-set -euo pipefail
+set -Eeuo pipefail
 command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
 command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 java_version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')
@@ -8,9 +8,9 @@ java_version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')
 here=$(cd "$(dirname "$0")" && pwd)
 binary=${MOLDAU_BIN:-${CARGO_TARGET_DIR:-$here/../../target}/debug/moldau}
 [ -x "$binary" ] || { echo "skipped: $binary is not built"; exit 77; }
-lib="$CLIENTS_CACHE/kafka-broker-4.3.0"
+lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
 if [ ! -e "$lib/.complete" ]; then
-  mvn -q -B -f "$here/java/broker.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
+  mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
 fi
 work=$(mktemp -d)
 server=
@@ -18,6 +18,7 @@ stop() {
   if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; fi
   server=
 }
+trap 'tail -n 20 "$work/tools.err"' ERR
 trap 'stop; rm -rf "$work"' EXIT
 kafka() { java -Xmx512M -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@"; }
 tool() { kafka "org.apache.kafka.tools.$1" --bootstrap-server "$bootstrap" "${@:2}" 2>>"$work/tools.err"; }
