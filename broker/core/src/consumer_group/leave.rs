@@ -84,6 +84,21 @@ impl ConsumerGroup {
         self.write(GroupRecord::Epoch(None), changes);
     }
 
+    /// Removes once more what an earlier change removes that is on its way to the log: if that
+    /// change fails, nothing of the group must stay there all the same.
+    pub(crate) fn repeat_tombstones(&mut self, earlier: &Changes, changes: &mut Changes) {
+        for record in earlier.records.iter().filter(|record| record.removes()) {
+            let inverse = self.apply(record.clone());
+            if inverse == *record {
+                changes.records.push(inverse.clone());
+                changes.undo.push(inverse);
+            } else {
+                // It has been written again since, and so is removed like everything else.
+                self.apply(inverse);
+            }
+        }
+    }
+
     /// The answer to a member that leaves.
     pub(crate) fn left(beat: &Beat<'_>, member_id: KString) -> ConsumerGroupHeartbeatResponse {
         ConsumerGroupHeartbeatResponse {

@@ -62,6 +62,19 @@ pub(crate) struct TargetEpoch {
 }
 
 impl GroupRecord {
+    /// Whether the record says that something is not there.
+    pub(crate) const fn removes(&self) -> bool {
+        match self {
+            Self::Epoch(value) => value.is_none(),
+            Self::LegacyPartitions(there) => !*there,
+            Self::Member(_, value) => value.is_none(),
+            Self::TargetEpoch(value) => value.is_none(),
+            Self::Target(_, value) => value.is_none(),
+            Self::Current(_, value) => value.is_none(),
+            Self::Regex(_, value) => value.is_none(),
+        }
+    }
+
     /// The record as it is written.
     ///
     /// # Errors

@@ -280,62 +280,6 @@ impl Coordinator {
         }
     }
 
-    /// Undoes a change that did not become durable. Later changes of the group are made again on top
-    /// of what was before, as a replay of the log would.
-    pub(super) fn take_back(
-        &mut self,
-        id: AppendId,
-        change: ConsumerGroupChange,
-        error: ErrorCode,
-        actions: &mut Vec<Action>,
-    ) {
-        let group_id = change.group_id;
-        if let Some(prior) = change.prior {
-            self.restore(&group_id, prior, error, actions);
-            return self.set_timer(&group_id);
-        }
-        let Some(group) = self.consumer_groups.get_mut(&group_id) else {
-            return;
-        };
-        let mut later: Vec<&mut Changes> = self
-            .pending
-            .range_mut(id..)
-            .filter_map(|(_, pending)| pending.consumer_group.as_mut())
-            .filter(|later| later.group_id == group_id && later.prior.is_none())
-            .map(|later| &mut later.changes)
-            .collect();
-        for later in later.iter().rev() {
-            group.take_back(later);
-        }
-        group.take_back(&change.changes);
-        for later in &mut later {
-            group.make_again(later);
-        }
-        if group.is_gone() {
-            self.consumer_groups.remove(&group_id);
-        }
-        self.set_timer(&group_id);
-    }
-
-    fn restore(
-        &mut self,
-        group_id: &KString,
-        prior: Prior,
-        error: ErrorCode,
-        actions: &mut Vec<Action>,
-    ) {
-        self.consumer_groups.remove(group_id);
-        if let Some(mut successor) = self.groups.remove(group_id) {
-            let mut out = Outbox::default();
-            successor.fail_waiting(error, &mut out);
-            respond(out, actions);
-        }
-        match prior {
-            Prior::Classic(group) => drop(self.groups.insert(group_id.clone(), *group)),
-            Prior::Consumer(group) => drop(self.consumer_groups.insert(group_id.clone(), *group)),
-        }
-    }
-
     pub(super) fn set_timer(&mut self, group_id: &KString) {
         let classic = self.groups.get(group_id).and_then(Group::poll_timeout);
         let consumer = self

@@ -99,7 +99,7 @@ impl Coordinator {
         let group_id = write.change.group_id.clone();
         let mut group = self.consumer_groups.remove(&group_id)?;
         let classic = group.to_classic(self.settings.group, context);
-        group.write_tombstones(&mut write.change.changes);
+        self.write_tombstones(&mut group, &mut write.change.changes);
         write.change.prior = Some(Prior::Consumer(Box::new(prior)));
         // Its strings come from records, so they are short enough to be written.
         write
@@ -139,7 +139,7 @@ impl Coordinator {
         };
         let prior = Prior::Consumer(Box::new(group.clone()));
         let mut changes = Changes::default();
-        group.write_tombstones(&mut changes);
+        self.write_tombstones(&mut group, &mut changes);
         let mut write = ConsumerGroupWrite {
             response,
             ..ConsumerGroupWrite::new(group_id.clone(), changes)
@@ -147,6 +147,17 @@ impl Coordinator {
         write.change.prior = Some(prior);
         self.write_consumer_group(write, actions);
         self.set_timer(group_id);
+    }
+
+    /// Removes everything of a group from the log, whatever becomes of changes on their way there.
+    fn write_tombstones(&self, group: &mut ConsumerGroup, changes: &mut Changes) {
+        let group_id = group.group_id().clone();
+        let pending = self.pending.values();
+        let earlier = pending.filter_map(|pending| pending.consumer_group.as_ref());
+        for earlier in earlier.filter(|earlier| earlier.group_id == group_id) {
+            group.repeat_tombstones(&earlier.changes, changes);
+        }
+        group.write_tombstones(changes);
     }
 
     /// JoinGroup to a consumer group that has members.

@@ -17,6 +17,7 @@ mod offset_requests;
 mod pending;
 mod queries;
 mod records;
+mod taken_back;
 mod timers;
 mod txn_offsets;
 mod undecided_offsets;
@@ -213,6 +214,8 @@ mod migration_tests;
 mod model_tests;
 #[cfg(test)]
 mod offset_tests;
+#[cfg(test)]
+mod taken_back_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -284,6 +284,7 @@ impl World {
         };
         let answers = shard.act(actions, partition, now_ms);
         self.answer_all(answers);
+        self.forget_gone_groups();
     }
 
     /// Sends what coordinators answer.
@@ -424,6 +425,7 @@ impl World {
         let (shard, partition) = node.shard(shard);
         let answers = shard.tell(partition, now_ms);
         self.answer_all(answers);
+        self.forget_gone_groups();
     }
 
     fn member_acts(&mut self, calm: bool) {
@@ -501,13 +503,22 @@ impl World {
         }
     }
 
+    /// What groups promised that are gone counts no more. Called after everything that may end one:
+    /// the next request may begin another of the same name.
     fn forget_gone_groups(&mut self) {
-        let node = self.node.as_ref().expect("it runs");
+        let Some(node) = &self.node else { return };
         for group in 0..=GROUPS {
             let group_id = group_id(group);
             let shard = self.settings.partition_of_group(&group_id) - self.settings.data.len();
-            let mut groups = node.shards[shard].coordinator.groups();
-            if !groups.any(|known| *known.group_id() == group_id) {
+            let coordinator = &node.shards[shard].coordinator;
+            let is_there = match group {
+                // Under its name there may be one that only stores offsets.
+                GROUPS => coordinator.describe_consumer_group(&group_id).error_code == 0,
+                _ => coordinator
+                    .groups()
+                    .any(|known| *known.group_id() == group_id),
+            };
+            if !is_there {
                 self.promises.forget_owners(group);
             }
         }

@@ -1,0 +1,115 @@
+//! Changes of consumer groups that fail while the group is being removed, or while another of its
+//! name has begun: what the coordinator knows is what the log tells in the end.
+
+use moldau_protocol::error_code::ErrorCode;
+use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+
+use super::consumer_fixture::Consumer;
+use super::fixture::{GROUP, World};
+
+/// A group of one member, which then leaves; that is not written yet.
+fn left() -> World {
+    let mut world = World::held();
+    let mut member = Consumer::of("a", &["orders"]);
+    let joined = world.send_beat(&member.full());
+    world.commit_one();
+    let response = world.beaten(joined).clone();
+    member.told(&response);
+    world.send_beat(&ConsumerGroupHeartbeatRequest {
+        group_id: GROUP.into(),
+        member_id: member.member_id,
+        member_epoch: -1,
+        ..Default::default()
+    });
+    world
+}
+
+fn delete(world: &mut World) {
+    let caller = world.caller(2);
+    let actions = world.coordinator.delete_group(&caller, &GROUP.into());
+    world.act(actions);
+    assert!(world.is_waiting(caller.token), "the removal is written");
+}
+
+fn begin_another(world: &mut World) {
+    world.send_beat(&Consumer::of("b", &["orders"]).full());
+}
+
+fn fail(world: &mut World) {
+    world.fail_one(ErrorCode::NotEnoughReplicas);
+}
+
+/// Everything is written or has failed; gives the members.
+fn members_as_in_log(world: &World) -> Vec<String> {
+    assert!(world.unanswered().is_empty(), "everyone is answered");
+    let replayed = world.replayed();
+    let durable = |groups: &super::Coordinator| {
+        let group = groups.consumer_groups.get(GROUP);
+        group.map(crate::consumer_group::ConsumerGroup::durable)
+    };
+    assert_eq!(durable(&world.coordinator), durable(&replayed));
+    let described = world.coordinator.describe_consumer_group(&GROUP.into());
+    let members = described.members.iter();
+    members.map(|member| member.member_id.to_string()).collect()
+}
+
+#[test]
+fn a_group_whose_removal_fails_comes_back_without_what_failed_before() {
+    let mut world = left();
+    delete(&mut world);
+    fail(&mut world);
+    fail(&mut world);
+    assert_eq!(members_as_in_log(&world), ["a"]);
+}
+
+#[test]
+fn a_removed_group_leaves_nothing_even_if_a_change_before_failed() {
+    let mut world = left();
+    delete(&mut world);
+    fail(&mut world);
+    world.commit_one();
+    assert!(members_as_in_log(&world).is_empty());
+    assert_eq!(world.replayed().groups().count(), 0);
+}
+
+#[test]
+fn a_change_that_failed_is_not_taken_back_from_the_next_group_of_the_name() {
+    let mut world = left();
+    delete(&mut world);
+    begin_another(&mut world);
+    fail(&mut world);
+    world.commit_one();
+    world.commit_one();
+    assert_eq!(members_as_in_log(&world), ["b"]);
+}
+
+#[test]
+fn a_group_whose_removal_fails_has_the_members_that_joined_since() {
+    let mut world = left();
+    delete(&mut world);
+    begin_another(&mut world);
+    fail(&mut world);
+    fail(&mut world);
+    world.commit_one();
+    assert_eq!(members_as_in_log(&world), ["a", "b"]);
+}
+
+#[test]
+fn a_group_that_was_removed_twice_in_vain_is_what_the_log_says() {
+    let mut world = left();
+    delete(&mut world);
+    begin_another(&mut world);
+    world.send_beat(&ConsumerGroupHeartbeatRequest {
+        group_id: GROUP.into(),
+        member_id: "b".into(),
+        member_epoch: -1,
+        ..Default::default()
+    });
+    delete(&mut world);
+    world.commit_one();
+    fail(&mut world);
+    world.commit_one();
+    fail(&mut world);
+    fail(&mut world);
+    assert_eq!(members_as_in_log(&world), ["b"]);
+}
