@@ -162,7 +162,7 @@ async fn a_large_object_goes_in_parts() {
     let Some(endpoint) = endpoint() else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let prefix = format!("large-{}", std::process::id());
-    let sink = "rotate: { bytes: 18MiB, max_age: 2s }";
+    let sink = "rotate: { bytes: 18MiB, max_age: 10s }";
     let store = store(&endpoint);
     let document = document(&endpoint, &prefix, 2_000, 2_000, sink);
     let (broker, connect) = start(folder.path(), &document).await;

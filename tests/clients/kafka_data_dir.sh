@@ -20,7 +20,8 @@ stop() {
 }
 trap 'tail -n 20 "$work/tools.err"' ERR
 trap 'stop; rm -rf "$work"' EXIT
-kafka() { java -Xmx512M -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@"; }
+java=(java -Xmx512M -cp "$lib/*" "-Dlog4j2.configurationFile=$here/java/log4j2.properties")
+kafka() { "${java[@]}" "$@"; }
 tool() { kafka "org.apache.kafka.tools.$1" --bootstrap-server "$bootstrap" "${@:2}" 2>>"$work/tools.err"; }
 expect() { [ "$2" = "$3" ] || { echo "$1: expected $2, found $3"; tail -n 20 "$work/tools.err"; exit 1; }; }
 
@@ -49,23 +50,25 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=5
 group.initial.rebalance.delay.ms=0
 PROPERTIES
-wait_for_port() {
+wait_until() { # LOG COMMAND...
   for _ in $(seq 1 1800); do
-    (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+    "${@:2}" && return
     kill -0 "$server" 2>/dev/null || { cat "$1"; exit 1; }
     sleep 0.1
   done
-  echo "nothing listens on port $port after three minutes"; cat "$1"; exit 1
+  echo "not true after three minutes: ${*:2}"; cat "$1"; exit 1
 }
+port_answers() { (echo > "/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 consume() { # TOPIC COUNT ARGS...
   tool consumer.ConsoleConsumer --topic "$1" --max-messages "$2" --timeout-ms 30000 "${@:3}"
 }
 
 echo "Apache Kafka writes"
 kafka kafka.tools.StorageTool format -t "$(kafka kafka.tools.StorageTool random-uuid)" -c "$work/server.properties" >/dev/null
-kafka kafka.Kafka "$work/server.properties" >"$work/kafka.log" 2>&1 &
+# Not through the function: its process would be a shell's, which is stopped without the broker that it started.
+"${java[@]}" kafka.Kafka "$work/server.properties" >"$work/kafka.log" 2>&1 &
 server=$!
-wait_for_port "$work/kafka.log"
+wait_until "$work/kafka.log" port_answers
 tool TopicCommand --create --topic orders --partitions 3 --config retention.bytes=123456789 >/dev/null
 tool TopicCommand --create --topic table --partitions 1 --config cleanup.policy=compact >/dev/null
 seq 1 300 | sed 's/.*/key-&:value-&/' > "$work/records"
@@ -80,9 +83,11 @@ stop
 
 echo "Moldau serves it"
 start_moldau() {
-  "$binary" broker --data-dir "$work/data" --kafka "127.0.0.1:$port" --http 127.0.0.1:0 >"$work/moldau.log" 2>&1 &
+  rm -f "$work/ready.json"
+  "$binary" broker --data-dir "$work/data" --kafka "127.0.0.1:$port" --http 127.0.0.1:0 --ready-file "$work/ready.json" \
+    >"$work/moldau.log" 2>&1 &
   server=$!
-  wait_for_port "$work/moldau.log"
+  wait_until "$work/moldau.log" test -e "$work/ready.json"
 }
 start_moldau
 expect "records of orders" 350 "$(consume orders 350 --from-beginning --isolation-level read_committed | wc -l)"

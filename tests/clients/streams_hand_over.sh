@@ -5,4 +5,5 @@ source "$here/java/streams/compile.sh"
 export MOLDAU_STREAMS_JVM="$java -Xmx512M -XX:+UseSerialGC -cp $classes:$lib/* -Dlog4j2.configurationFile=$here/java/streams/log4j2.properties"
 export MOLDAU_TEST_KAFKA=$BOOTSTRAP
 cd "$here/../.."
-cargo test --locked -p moldau-streams --test cluster -- hand_over
+# The whole workspace, so that nothing is built again with other features.
+cargo test --workspace --locked --test cluster -- hand_over
