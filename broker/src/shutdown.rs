@@ -88,8 +88,9 @@ fn close_one(partition: &Partition) -> Result<Option<(TopicPartition, Ends)>, Lo
         start: log.log_start_offset(),
         end: log.log_end_offset(),
     };
-    if let Err(error) =
-        log.write_producer_snapshot(ends.end, &state.leader.producers().to_snapshot())
+    if !log.is_as_closed()
+        && let Err(error) =
+            log.write_producer_snapshot(ends.end, &state.leader.producers().to_snapshot())
     {
         warn!(topic = %partition.topic, partition = partition.index, %error, "cannot write producer snapshot");
     }

@@ -193,6 +193,10 @@ impl<F> SyncState<F> {
         }
     }
 
+    pub(crate) fn has_unsynced(&self) -> bool {
+        !self.lock_unsynced().is_empty()
+    }
+
     fn take_unsynced(&self) -> Unsynced<F> {
         std::mem::take(&mut *self.lock_unsynced())
     }

@@ -56,6 +56,9 @@ pub struct Log<S: Storage = FileStorage> {
     log_end_offset: i64,
     epochs: Arc<LeaderEpochs>,
     deleted_files: Vec<DeletedFile>,
+    /// What a clean shutdown left, if that was opened: while readers still have this very snapshot, the files are as
+    /// they were then.
+    as_closed: Option<Arc<LogSnapshot<S>>>,
 }
 
 /// What the writer knows of the active segment beside what is in [`Segment`].
@@ -192,12 +195,27 @@ impl<S: Storage> Log<S> {
             .map(|_| ())
     }
 
-    /// Writes the indexes and syncs all files, for a clean shutdown.
+    /// Whether the log was opened after a clean shutdown and has not changed since, so that there is nothing to write
+    /// before the next one.
+    #[must_use]
+    pub fn is_as_closed(&self) -> bool {
+        let current = self.shared.snapshot.load();
+        self.as_closed
+            .as_ref()
+            .is_some_and(|closed| Arc::ptr_eq(closed, &current))
+            && !self.shared.sync.has_unsynced()
+    }
+
+    /// Writes the indexes and syncs all files, for a clean shutdown. Costs nothing if [`Log::is_as_closed`].
     ///
     /// # Errors
     /// A file cannot be written or synced; the next start must recover.
     pub fn close(mut self) -> Result<(), LogError> {
         self.shared.check()?;
+        if self.is_as_closed() {
+            self.shared.close();
+            return Ok(());
+        }
         let active = Arc::clone(self.active_segment());
         self.seal(&active)?;
         self.shared.sync.add_directory(self.directory.clone());

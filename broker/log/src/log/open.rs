@@ -111,12 +111,14 @@ impl<S: Storage> Log<S> {
             log.reset_to(offset)?;
         }
         let is_clean = start.clean_shutdown && !is_new;
+        let is_as_closed = is_clean && unsynced.is_empty() && report.scanned_segments == 0;
         log.settle(unsynced, is_clean)?;
         log.replay(observer, &mut report, aborted_unknown_from)?;
         if report.scanned_bytes > 0 {
             debug!(log = %log.directory.display(), log_end_offset = log.log_end_offset,
                 scanned_bytes = report.scanned_bytes, "recovered log");
         }
+        log.as_closed = is_as_closed.then(|| log.snapshot());
         Ok((log, report))
     }
 
@@ -193,6 +195,7 @@ impl<S: Storage> Log<S> {
             log_end_offset,
             epochs,
             deleted_files: Vec::new(),
+            as_closed: None,
         })
     }
 

@@ -192,6 +192,38 @@ fn a_closed_log_opens_without_a_scan() {
 }
 
 #[test]
+fn closing_a_log_that_did_not_change_costs_nothing() {
+    let storage = SimStorage::new();
+    let mut log = new_log(&storage);
+    fill(&mut log, 20);
+    assert!(!log.is_as_closed());
+    log.close().unwrap();
+    let start = LogStart {
+        clean_shutdown: true,
+        ..LogStart::default()
+    };
+    let count = |operation| storage.count(operation);
+    for _ in 0..2 {
+        let (log, _) = open_with(&storage, small_segments(), &start).unwrap();
+        assert!(log.is_as_closed());
+        let before = [SimOperation::Sync, SimOperation::Write].map(count);
+        log.close().unwrap();
+        assert_eq!([SimOperation::Sync, SimOperation::Write].map(count), before);
+    }
+    let (mut log, _) = open_with(&storage, small_segments(), &start).unwrap();
+    fill(&mut log, 21);
+    assert!(!log.is_as_closed());
+    log.close().unwrap();
+    storage.crash(1);
+    let (log, report) = open_with(&storage, small_segments(), &start).unwrap();
+    assert_eq!(report.rebuilt_indexes, 0);
+    assert_eq!(
+        offsets(&read_all(&log.snapshot(), 0, 500)),
+        (0..21).collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn opening_a_new_log_is_cheap() {
     let storage = SimStorage::new();
     storage.create_directory(Path::new("/data")).unwrap();
