@@ -54,7 +54,7 @@ impl ConsumerGroup {
     }
 
     /// Brings expressions and epoch up to date: if someone's subscription has changed (`bump`), or
-    /// the topics have.
+    /// the topics have; or if the target is broken, for which a restart or a failed append makes it look.
     pub(super) fn refresh_epoch(
         &mut self,
         bump: bool,
@@ -72,7 +72,8 @@ impl ConsumerGroup {
             .flat_map(|member| self.subscribed_names(member))
             .collect();
         let metadata_hash = metadata_hash(&names, context.image);
-        if bump || regexes_changed || metadata_hash != self.epoch.metadata_hash {
+        let changed = regexes_changed || metadata_hash != self.epoch.metadata_hash;
+        if bump || changed || self.has_broken_target(context) {
             let epoch = self.epoch.epoch.wrapping_add(1).max(1);
             self.write(
                 GroupRecord::Epoch(Some(GroupEpoch {

@@ -31,6 +31,35 @@ impl ConsumerGroup {
         self.write(GroupRecord::TargetEpoch(Some(epoch)), changes);
     }
 
+    /// Whether the target of this epoch leaves a partition out, or gives it to two members.
+    ///
+    /// It may when an append failed and a later one did not: a target is written down as what changes of the one
+    /// before, which then is not there.
+    pub(super) fn has_broken_target(&self, context: &Context<'_>) -> bool {
+        if self.epoch.epoch > self.target_epoch.epoch {
+            return false;
+        }
+        let members = self.members.values();
+        let names: BTreeSet<KString> = members
+            .flat_map(|member| self.subscribed_names(member))
+            .collect();
+        let topics = names.iter().filter_map(|name| context.image.topic(name));
+        let mut left: BTreeSet<(Uuid, i32)> = topics
+            .flat_map(|topic| {
+                (0..topic.partitions.len())
+                    .filter_map(|index| Some((topic.id, i32::try_from(index).ok()?)))
+            })
+            .collect();
+        let targets = self
+            .members
+            .keys()
+            .filter_map(|member_id| self.targets.get(member_id));
+        let given_once = targets
+            .flat_map(Partitions::iter)
+            .all(|partition| left.remove(&partition));
+        !given_once || !left.is_empty()
+    }
+
     fn assign(&self, context: &Context<'_>) -> Vec<(KString, Partitions)> {
         let names: Vec<BTreeSet<KString>> = self
             .members

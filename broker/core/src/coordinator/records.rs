@@ -112,14 +112,18 @@ impl Coordinator {
 
     /// Sets an offset; a group that only stores offsets comes into being with them.
     pub(super) fn set_offset(&mut self, change: OffsetChange) {
-        if change.committed.is_some()
-            && !self.groups.contains_key(&change.group_id)
-            && !self.consumer_groups.contains_key(&change.group_id)
-        {
-            let group = Group::new(change.group_id.clone(), self.settings.group);
-            self.groups.insert(change.group_id.clone(), group);
+        if change.committed.is_some() {
+            self.keep_group(&change.group_id);
         }
         self.offsets.apply(change);
+    }
+
+    /// Makes sure that there is a group of this name, of whichever kind.
+    pub(super) fn keep_group(&mut self, group_id: &KString) {
+        if !self.groups.contains_key(group_id) && !self.consumer_groups.contains_key(group_id) {
+            let group = Group::new(group_id.clone(), self.settings.group);
+            self.groups.insert(group_id.clone(), group);
+        }
     }
 
     fn replay_group(&mut self, key: &Bytes, value: Option<&Bytes>) -> Result<(), DecodeError> {

@@ -43,6 +43,10 @@ impl Coordinator {
             && group.is_gone()
         {
             self.consumer_groups.remove(&group_id);
+            if self.offsets.group(&group_id).is_some() {
+                // They were committed while the group was not yet known to fail.
+                self.keep_group(&group_id);
+            }
         }
         self.set_timer(&group_id);
     }

@@ -1,8 +1,13 @@
 //! Changes of consumer groups that fail while the group is being removed, or while another of its
 //! name has begun: what the coordinator knows is what the log tells in the end.
 
+use std::collections::BTreeSet;
+
 use moldau_protocol::error_code::ErrorCode;
 use moldau_protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+use moldau_protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 
 use super::consumer_fixture::Consumer;
 use super::fixture::{GROUP, World};
@@ -112,4 +117,77 @@ fn a_group_that_was_removed_twice_in_vain_is_what_the_log_says() {
     fail(&mut world);
     fail(&mut world);
     assert_eq!(members_as_in_log(&world), ["b"]);
+}
+
+#[test]
+fn offsets_that_were_on_their_way_outlive_a_group_that_could_not_be_written() {
+    let mut world = World::held();
+    let caller = world.caller(8);
+    let topic = OffsetCommitRequestTopic {
+        name: "orders".into(),
+        partitions: vec![OffsetCommitRequestPartition {
+            committed_offset: 7,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let request = OffsetCommitRequest {
+        group_id: GROUP.into(),
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let actions = world
+        .coordinator
+        .offset_commit(&caller, request, &world.image, world.now_ms);
+    world.act(actions);
+    begin_another(&mut world);
+    world.commit_one();
+    fail(&mut world);
+    let offsets = |coordinator: &super::Coordinator| -> Vec<(String, i64)> {
+        let mut offsets = Vec::new();
+        for group in coordinator.groups() {
+            let of_group = group.offsets();
+            offsets.extend(of_group.map(|(topic, _, at)| (topic.to_string(), at.offset)));
+        }
+        offsets
+    };
+    assert_eq!(offsets(&world.coordinator), [("orders".to_owned(), 7)]);
+    assert_eq!(offsets(&world.replayed()), offsets(&world.coordinator));
+}
+
+#[test]
+fn a_target_that_stands_on_a_change_that_failed_is_made_anew() {
+    let mut world = World::new();
+    let mut members = ["a", "b"].map(|name| Consumer::of(name, &["orders"]));
+    world.settle(&mut members);
+    world.commits_at_once = false;
+    // That b leaves is not written; the target made since then gives c what is still b's.
+    world.send_beat(&ConsumerGroupHeartbeatRequest {
+        group_id: GROUP.into(),
+        member_id: "b".into(),
+        member_epoch: -1,
+        ..Default::default()
+    });
+    world.pass(1_000);
+    let mut c = Consumer::of("c", &["orders"]);
+    let joined = world.send_beat(&c.full());
+    fail(&mut world);
+    world.commits_at_once = true;
+    world.commit_one();
+    let response = world.beaten(joined).clone();
+    c.told(&response);
+    let [a, b] = members;
+    let mut members = [a, b, c];
+    world.settle(&mut members);
+    let owned: Vec<_> = members
+        .iter()
+        .flat_map(|member| member.owned.clone())
+        .collect();
+    let all: BTreeSet<_> = owned.iter().collect();
+    assert_eq!(
+        (owned.len(), all.len()),
+        (4, 4),
+        "every partition is read once"
+    );
+    assert_eq!(world.consumer_state(), "Stable");
 }

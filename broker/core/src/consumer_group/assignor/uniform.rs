@@ -29,15 +29,19 @@ pub(super) fn assign(input: &Input<'_>) -> Vec<Partitions> {
     let mut with_one_more = total % input.members.len();
     let mut targets = Vec::with_capacity(input.members.len());
     let mut room = Vec::with_capacity(input.members.len());
+    // Two members may have the same one, see `ConsumerGroup::has_broken_target`: the first keeps it.
+    let mut dealt_with = Partitions::default();
     for (position, member) in input.members.iter().enumerate() {
         let mut one_more = with_one_more > 0;
         let mut left = share + usize::from(one_more);
         let mut target = Partitions::default();
         for (topic_id, partition) in member.target.into_iter().flat_map(Partitions::iter) {
             let exists = (0..input.partition_count(topic_id)).contains(&partition);
-            if !topics.contains(&topic_id) || !exists {
+            let is_anothers = dealt_with.contains(topic_id, partition);
+            if !topics.contains(&topic_id) || !exists || is_anothers {
                 continue;
             }
+            dealt_with.insert(topic_id, partition);
             if left > 0 {
                 left -= 1;
                 target.insert(topic_id, partition);
