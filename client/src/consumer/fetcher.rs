@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::client::Client;
 use crate::consumer::config::{ConsumerConfig, Isolation};
 use crate::consumer::fetch_session::{FetchSession, SessionAnswer};
-use crate::consumer::partitions::{Partitions, Plan, Wanted};
+use crate::consumer::partitions::{Ends, Partitions, Plan, Wanted};
 use crate::consumer::readable::{ReadOptions, Readable, readable};
 use crate::error::ClientError;
 use crate::metadata::{BrokerEndpoint, ClusterMetadata, NewLeader};
@@ -281,10 +281,10 @@ impl Fetcher {
                 return false;
             }
         }
-        let high_watermark = answer.high_watermark;
+        let ends = self.ends(&answer);
         match self.read(wanted, answer) {
             Ok(readable) => {
-                if self.lock().fetched(wanted, readable, high_watermark) {
+                if self.lock().fetched(wanted, readable, ends) {
                     self.ready.notify_one();
                 }
             }
@@ -294,6 +294,18 @@ impl Fetcher {
             }
         }
         false
+    }
+
+    fn ends(&self, answer: &PartitionData) -> Ends {
+        let is_committed_only = self.config.isolation == Isolation::ReadCommitted;
+        let high_watermark = answer.high_watermark;
+        Ends {
+            high_watermark,
+            readable: match answer.last_stable_offset {
+                stable if is_committed_only && stable >= 0 => stable.min(high_watermark),
+                _ => high_watermark,
+            },
+        }
     }
 
     fn read(&self, wanted: &Wanted, answer: PartitionData) -> Result<Readable, ClientError> {

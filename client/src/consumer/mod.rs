@@ -351,16 +351,18 @@ impl Consumer {
     /// First offset that consumers could not read yet at the last fetch.
     #[must_use]
     pub fn high_watermark(&self, topic_partition: &TopicPartition) -> Option<i64> {
-        self.fetcher.lock().high_watermark(topic_partition)
+        let ends = self.fetcher.lock().ends(topic_partition)?;
+        Some(ends.high_watermark)
     }
 
-    /// Records between position and high watermark, as of the last fetch.
+    /// Records that can be read and were not yet, as of the last fetch: up to the high watermark, or, of committed
+    /// records only, up to the last stable offset.
     #[must_use]
     pub fn lag(&self, topic_partition: &TopicPartition) -> Option<i64> {
         let partitions = self.fetcher.lock();
         let position = partitions.position(topic_partition)?;
-        let high_watermark = partitions.high_watermark(topic_partition)?;
-        Some((high_watermark - position).max(0))
+        let ends = partitions.ends(topic_partition)?;
+        Some((ends.readable - position).max(0))
     }
 
     /// The partitions that are read.

@@ -26,6 +26,9 @@ pub(crate) struct TypedStore<V> {
     /// Keys that changed since the last flush, in the order they first did.
     dirty: Vec<Bytes>,
     share: Share,
+    /// Look-ups since the last flush that found their entry, and that did not.
+    hits: u64,
+    misses: u64,
 }
 
 /// A cached entry.
@@ -60,6 +63,8 @@ impl<V: Serde> TypedStore<V> {
             entries: HashMap::new(),
             dirty: Vec::new(),
             share: Share::default(),
+            hits: 0,
+            misses: 0,
         }
     }
 
@@ -71,8 +76,10 @@ impl<V: Serde> TypedStore<V> {
         key: &Bytes,
     ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
         if let Some(entry) = self.entries.get(key) {
+            self.hits += 1;
             return Ok((Arc::clone(&entry.value), entry.timestamp));
         }
+        self.misses += 1;
         let loaded = self.bytes.load(task, key)?;
         let (value, timestamp) = self.bytes.decode(loaded)?;
         Ok((Arc::new(value), timestamp))
@@ -105,12 +112,14 @@ impl<V: Serde> TypedStore<V> {
     ) -> Result<(), StreamsError> {
         let entry = match self.entries.entry_ref(key.as_ref()) {
             EntryRef::Occupied(occupied) => {
+                self.hits += 1;
                 if !occupied.get().dirty {
                     self.dirty.push(occupied.key().clone());
                 }
                 occupied.into_mut()
             }
             EntryRef::Vacant(vacant) => {
+                self.misses += 1;
                 let loaded = self.bytes.load(task, key)?;
                 let value_bytes = loaded.as_ref().map_or(0, |stored| stored.value.len());
                 let (value, timestamp) = self.bytes.decode(loaded)?;
@@ -224,6 +233,11 @@ impl<V: Serde> TypedStore<V> {
 
     /// Ends a flush: frees the memory if there is too little, or no cache at all.
     pub(crate) fn flushed(&mut self, task: &TaskContext<'_>) {
+        if self.is_caching(task) {
+            let (hits, misses) = (self.hits, self.misses);
+            task.cache_budget().count(hits, misses);
+        }
+        (self.hits, self.misses) = (0, 0);
         if self.must_flush(task) || task.cache_budget().is_exceeded() {
             self.entries.retain(|_, entry| entry.dirty);
             let kept = self.entries.values().map(|entry| entry.counted_bytes).sum();

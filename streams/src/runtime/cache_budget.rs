@@ -1,6 +1,8 @@
 //! The memory that all write-back caches of an application share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::metrics::CacheMetrics;
 
 /// Memory that the write-back caches of all tasks share.
 ///
@@ -14,6 +16,8 @@ pub struct CacheBudget {
     used_bytes: AtomicUsize,
     /// How many caches take from it.
     caches: AtomicUsize,
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl CacheBudget {
@@ -24,6 +28,8 @@ impl CacheBudget {
             limit_bytes,
             used_bytes: AtomicUsize::new(0),
             caches: AtomicUsize::new(0),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +71,23 @@ impl CacheBudget {
     /// Gives back what was taken.
     pub fn give_back(&self, bytes: usize) {
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Adds what a cache has counted by itself since it last did: look-ups that found their entry,
+    /// and look-ups that did not.
+    pub fn count(&self, hits: u64, misses: u64) {
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.misses.fetch_add(misses, Ordering::Relaxed);
+    }
+
+    /// Figures of all caches.
+    #[must_use]
+    pub fn metrics(&self) -> CacheMetrics {
+        CacheMetrics {
+            used_bytes: self.used_bytes() as u64,
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+        }
     }
 
     /// Bytes in use now.

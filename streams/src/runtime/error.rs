@@ -99,6 +99,14 @@ pub enum StreamsError {
         /// The panic's message.
         message: String,
     },
+    /// A stream thread panicked outside of the code of a task.
+    #[error(
+        "a stream thread panicked: {reason}\n  hint: nothing since the last commit was committed; start the application again"
+    )]
+    Thread {
+        /// The panic's message.
+        reason: String,
+    },
     /// A store cannot be read or written.
     #[error("store \"{store}\": {reason}")]
     Store {
@@ -174,6 +182,14 @@ impl StreamsError {
         }
     }
 
+    /// A thread panicked outside of a task's own code.
+    pub(crate) fn thread_panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "no message".to_owned());
+        Self::Thread { reason: text }
+    }
+
     /// What kind of error it is, in one word; a dead-letter record carries it.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -187,6 +203,7 @@ impl StreamsError {
             Self::Serialize { .. } => "Serialize",
             Self::Operator { .. } => "Operator",
             Self::Panic { .. } => "Panic",
+            Self::Thread { .. } => "Thread",
             Self::Store { .. } => "Store",
             Self::Client { .. } => "Client",
             Self::Assignment { .. } => "Assignment",

@@ -32,7 +32,14 @@ pub struct StreamsMetrics {
     pub records_in_rate: f64,
     /// Records written per second, over the last seconds.
     pub records_out_rate: f64,
-    /// Records that wait in the inputs; `None` while it is not known.
+    /// How long a task's turn took, of at most 1,024 records, over the last minute.
+    pub process_latency: LatencyMetrics,
+    /// How long commits took that had something to commit, over the last minute.
+    pub commit_latency: LatencyMetrics,
+    /// The write-back caches of all tables and aggregates.
+    pub cache: CacheMetrics,
+    /// Records that wait in the inputs; `None` while it is not known. With exactly-once, up to
+    /// the first open transaction.
     pub lag: Option<i64>,
     /// The source topics.
     pub inputs: Vec<InputMetrics>,
@@ -46,9 +53,42 @@ pub struct StreamsMetrics {
     pub tasks_migrated: u64,
     /// How often a thread went back to what was committed.
     pub tasks_corrupted: u64,
-    /// Stores on disk whose content had to be thrown away. Stays 0: they go back to their last
-    /// commit instead. Stores in memory are rebuilt from their changelogs and not counted.
+    /// Stores on disk whose content had to be thrown away and read anew: because the changelog is
+    /// another one than that which they were written from (it was deleted, or has lost its end),
+    /// or because their windows have changed. A crash or an aborted transaction is no reason: they
+    /// go back to their last commit then. Stores in memory are not counted.
     pub stores_wiped: u64,
+}
+
+/// How long something took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LatencyMetrics {
+    /// How often it was measured.
+    pub count: u64,
+    /// The mean in milliseconds; 0 if it was never measured.
+    pub avg_ms: f64,
+    /// The longest in milliseconds.
+    pub max_ms: f64,
+}
+
+/// Figures of the write-back caches, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheMetrics {
+    /// Bytes in use.
+    pub used_bytes: u64,
+    /// Look-ups that found their entry in the cache.
+    pub hits: u64,
+    /// Look-ups that had to ask the store.
+    pub misses: u64,
+}
+
+impl CacheMetrics {
+    /// The share of look-ups that found their entry, from 0 to 1; 0 before the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        let all = self.hits.saturating_add(self.misses).max(1);
+        self.hits as f64 / all as f64
+    }
 }
 
 /// Figures of one source topic, of the partitions that this process reads.
@@ -83,8 +123,19 @@ pub struct TaskMetrics {
     pub to_restore: u64,
     /// Largest timestamp taken from the inputs, -1 before the first.
     pub stream_time: i64,
-    /// The stores, and how many entries each has, about.
-    pub stores: Vec<(String, u64)>,
+    /// The stores.
+    pub stores: Vec<StoreMetrics>,
+}
+
+/// Figures of one store of one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreMetrics {
+    /// The store.
+    pub name: String,
+    /// How many entries it has, about.
+    pub entries: u64,
+    /// Bytes of its files; `None` for a store in memory.
+    pub disk_bytes: Option<u64>,
 }
 
 /// What a task does.

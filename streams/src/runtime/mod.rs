@@ -38,7 +38,10 @@ pub use error::StreamsError;
 pub use global::{GlobalIndex, GlobalStore, GlobalTable, GlobalUpdate};
 pub use internal_topic::{InternalTopic, PartitionCount};
 pub use local::{CommitMode, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord};
-pub use metrics::{InputMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState};
+pub use metrics::{
+    CacheMetrics, InputMetrics, LatencyMetrics, StoreMetrics, StreamsMetrics, StreamsState,
+    TaskMetrics, TaskRunState,
+};
 pub use named_metrics::NamedMetric;
 pub use program::{ProgramFactory, TaskProgram};
 pub use punctuation::{PunctuationId, PunctuationType};

@@ -41,6 +41,12 @@ impl StreamsMetrics {
         add(THREAD, "process-total", &[], self.records_in as f64);
         add(THREAD, "process-rate", &[], self.records_in_rate);
         add(THREAD, "commit-total", &[], self.commits as f64);
+        let (process, commit) = (self.process_latency, self.commit_latency);
+        add(THREAD, "process-latency-avg", &[], process.avg_ms);
+        add(THREAD, "process-latency-max", &[], process.max_ms);
+        add(THREAD, "commit-latency-avg", &[], commit.avg_ms);
+        add(THREAD, "commit-latency-max", &[], commit.max_ms);
+        add(CACHE, "hit-ratio-avg", &[], self.cache.hit_ratio());
         for task in &self.tasks {
             let id = [("task-id", task.id.to_string())];
             let is_restoring = task.state == TaskRunState::Restoring;
@@ -56,9 +62,16 @@ impl StreamsMetrics {
                 &id,
                 remaining as f64,
             );
-            for (store, entries) in &task.stores {
-                let store = [id[0].clone(), ("store", store.clone())];
-                add(STATE, "num-keys", &store, *entries as f64);
+            for store in &task.stores {
+                let tags = [id[0].clone(), ("store", store.name.clone())];
+                let entries = store.entries as f64;
+                match store.disk_bytes {
+                    None => add(STATE, "num-keys", &tags, entries),
+                    Some(bytes) => {
+                        add(STATE, "estimate-num-keys", &tags, entries);
+                        add(STATE, "total-sst-files-size", &tags, bytes as f64);
+                    }
+                }
             }
         }
         named
@@ -68,4 +81,5 @@ impl StreamsMetrics {
 const CLIENT: &str = "stream-metrics";
 const THREAD: &str = "stream-thread-metrics";
 const TASK: &str = "stream-task-metrics";
+const CACHE: &str = "stream-record-cache-metrics";
 const STATE: &str = "stream-state-metrics";

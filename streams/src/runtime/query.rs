@@ -48,6 +48,43 @@ pub enum QueryKind {
         /// Last start, in milliseconds, inclusive.
         to: i64,
     },
+    /// The windows of all keys of one partition that start within a time, oldest first.
+    ScanWindows {
+        /// First start, in milliseconds, inclusive.
+        from: i64,
+        /// Last start, in milliseconds, inclusive.
+        to: i64,
+        /// Most windows to give.
+        limit: usize,
+    },
+    /// The sessions of a key that overlap with a time, in the order of their ends.
+    Sessions {
+        /// The key's bytes.
+        #[serde(with = "base64")]
+        key: Bytes,
+        /// First millisecond, inclusive.
+        from: i64,
+        /// Last millisecond, inclusive.
+        to: i64,
+    },
+    /// The version of a key that was valid at a time, in a versioned store (KIP-960).
+    Version {
+        /// The key's bytes.
+        #[serde(with = "base64")]
+        key: Bytes,
+        /// The time in milliseconds; `None` for the latest version.
+        as_of: Option<i64>,
+    },
+    /// The versions of a key that were valid within a time, oldest first (KIP-968).
+    Versions {
+        /// The key's bytes.
+        #[serde(with = "base64")]
+        key: Bytes,
+        /// First millisecond, inclusive.
+        from: i64,
+        /// Last millisecond, inclusive.
+        to: i64,
+    },
 }
 
 /// What a store answers.
@@ -67,12 +104,17 @@ pub struct QueryEntry {
     /// The key's bytes.
     #[serde(with = "base64")]
     pub key: Bytes,
-    /// Start of its window, of a window store.
+    /// Start of its window or session, of a window or session store.
     pub window_start: Option<i64>,
+    /// End of its session, inclusive, of a session store.
+    pub window_end: Option<i64>,
+    /// First millisecond in which it is not valid any more, of a versioned store; `None` for the
+    /// latest version.
+    pub valid_to: Option<i64>,
     /// The value's bytes.
     #[serde(with = "base64")]
     pub value: Bytes,
-    /// Event time in milliseconds.
+    /// Event time in milliseconds; of a versioned store, from when on it is valid.
     pub timestamp: i64,
 }
 
@@ -87,6 +129,45 @@ impl StoreQuery {
     #[must_use]
     pub fn windows(store: impl Into<String>, key: Bytes, from: i64, to: i64) -> Self {
         Self::new(store, QueryKind::Windows { key, from, to })
+    }
+
+    /// The windows of all keys of a partition that start within `from..=to`, at most `limit`, from
+    /// its owner.
+    #[must_use]
+    pub fn scan_windows(
+        store: impl Into<String>,
+        partition: i32,
+        (from, to): (i64, i64),
+        limit: usize,
+    ) -> Self {
+        let mut query = Self::new(store, QueryKind::ScanWindows { from, to, limit });
+        query.partition = Some(partition);
+        query
+    }
+
+    /// The sessions of a key that overlap with `from..=to`, from their owner.
+    #[must_use]
+    pub fn sessions(store: impl Into<String>, key: Bytes, from: i64, to: i64) -> Self {
+        Self::new(store, QueryKind::Sessions { key, from, to })
+    }
+
+    /// The latest version of a key, from its owner.
+    #[must_use]
+    pub fn latest_version(store: impl Into<String>, key: Bytes) -> Self {
+        Self::new(store, QueryKind::Version { key, as_of: None })
+    }
+
+    /// The version of a key that was valid at a time, from its owner.
+    #[must_use]
+    pub fn version_as_of(store: impl Into<String>, key: Bytes, as_of: i64) -> Self {
+        let as_of = Some(as_of);
+        Self::new(store, QueryKind::Version { key, as_of })
+    }
+
+    /// The versions of a key that were valid within `from..=to`, from its owner.
+    #[must_use]
+    pub fn versions(store: impl Into<String>, key: Bytes, from: i64, to: i64) -> Self {
+        Self::new(store, QueryKind::Versions { key, from, to })
     }
 
     /// The first `limit` entries of a partition, from its owner.
@@ -116,8 +197,12 @@ impl StoreQuery {
     /// The key that decides the partition.
     pub(crate) const fn key(&self) -> Option<&Bytes> {
         match &self.what {
-            QueryKind::Get { key } | QueryKind::Windows { key, .. } => Some(key),
-            QueryKind::Scan { .. } => None,
+            QueryKind::Get { key }
+            | QueryKind::Windows { key, .. }
+            | QueryKind::Sessions { key, .. }
+            | QueryKind::Version { key, .. }
+            | QueryKind::Versions { key, .. } => Some(key),
+            QueryKind::Scan { .. } | QueryKind::ScanWindows { .. } => None,
         }
     }
 }

@@ -1,28 +1,27 @@
 //! Exactly once under fire: three processes of one job, killed at random moments under load.
 //!
-//! `MOLDAU_CRASH_ROUNDS` sets how many processes are killed (2), `MOLDAU_CRASH_SEED` repeats the
-//! choice of victims and moments, and `MOLDAU_TEST_KAFKA` another cluster.
+//! `MOLDAU_CRASH_ROUNDS` sets how many processes each test kills (2), `MOLDAU_CRASH_SEED` repeats
+//! the choice of victims and moments, `MOLDAU_CRASH_STANDBYS` keeps standby replicas (0), and
+//! `MOLDAU_TEST_KAFKA` names another cluster.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use moldau_client::consumer::OffsetReset;
 use moldau_client::{
-    Client, ClientConfig, Consumer, ConsumerConfig, Isolation, ProducerConfig, ProducerRecord,
-    TopicPartition,
+    Client, Consumer, ConsumerConfig, Isolation, ProducerConfig, ProducerRecord, TopicPartition,
 };
-use moldau_streams::{
-    Builder, KString, ProcessingGuarantee, Raw, StreamsConfig, Topic, Topology, Tumbling, Windowed,
-};
+use moldau_streams::{Builder, KString, Raw, Topic, Topology, Tumbling, Windowed};
 
 use crate::cluster::{Cluster, LIMIT};
+use crate::instance::{Instance, Setup};
 
 /// Orders are `customer,amount,id`; each is joined with its customer's region, written out, and
 /// its amount added up by region and minute.
-fn job(prefix: &str) -> Topology {
+pub(crate) fn job(prefix: &str) -> Topology {
     let name = |part: &str| format!("{prefix}-{part}");
     let field = |text: &str, index: usize| text.split(',').nth(index).unwrap_or("").to_owned();
     let builder = Builder::new(name("app"));
@@ -45,56 +44,99 @@ fn job(prefix: &str) -> Topology {
     builder.build().expect("a topology")
 }
 
-/// One instance, in a process of its own; of the tests of this process it is a passing one.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_of_the_job_runs_where_the_environment_asks_for_it() {
-    let Ok(task) = std::env::var(INSTANCE) else {
-        return;
-    };
-    let (bootstrap, prefix) = task.split_once('|').expect("address and prefix");
-    let client = Client::connect(ClientConfig::new(bootstrap)).await;
-    let config = StreamsConfig {
-        processing_guarantee: ProcessingGuarantee::ExactlyOnceV2,
-        session_timeout_ms: 6_000,
-        transaction_timeout_ms: 6_000,
-        num_threads: 1,
-        ..StreamsConfig::default()
-    };
-    let handle = job(prefix).start(client.expect("a cluster"), config).await;
-    let handle = handle.expect("started");
-    // The parent holds the other end for as long as it lives.
-    let parent = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-    tokio::select! {
-        () = handle.ended() => {}
-        _ = parent => {}
-    }
-    let metrics = handle.metrics();
-    let wiped = metrics.stores_wiped;
-    handle.close().await.expect("a clean end");
-    assert_eq!(wiped, 0, "state was thrown away: {metrics:?}");
-}
-
-fn instance(cluster: &Cluster) -> Child {
-    let name = "crash::an_instance_of_the_job_runs_where_the_environment_asks_for_it";
-    Command::new(std::env::current_exe().expect("this program"))
-        .args([name, "--exact", "--nocapture"])
-        .env(
-            INSTANCE,
-            format!("{}|{}", cluster.bootstrap(), cluster.name("job")),
-        )
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("a process")
+/// What kind of instances are killed.
+#[derive(Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    on_disk: bool,
+    /// Whether an instance that comes back has its tasks at once.
+    is_static: bool,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn input_and_output_agree_exactly_although_instances_are_killed_under_load() {
+async fn input_and_output_agree_exactly_although_instances_with_stores_in_memory_are_killed() {
+    under_fire(Kind {
+        name: "crash-memory",
+        on_disk: false,
+        is_static: false,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_and_output_agree_exactly_although_instances_with_stores_on_disk_are_killed() {
+    under_fire(Kind {
+        name: "crash-disk",
+        on_disk: true,
+        is_static: false,
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_and_output_agree_exactly_although_static_members_with_stores_on_disk_are_killed() {
+    under_fire(Kind {
+        name: "crash-static",
+        on_disk: true,
+        is_static: true,
+    })
+    .await;
+}
+
+async fn under_fire(kind: Kind) {
     let rounds = number("MOLDAU_CRASH_ROUNDS").unwrap_or(2);
     let seed = number("MOLDAU_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("seed {seed}: MOLDAU_CRASH_SEED={seed} MOLDAU_CRASH_ROUNDS={rounds}");
-    let mut random = Random(seed);
-    let cluster = Cluster::start("crash").await;
+    println!(
+        "{}: MOLDAU_CRASH_SEED={seed} MOLDAU_CRASH_ROUNDS={rounds}",
+        kind.name
+    );
+    let cluster = Cluster::start(kind.name).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    prepare(&cluster).await;
+    let load = Load::start(cluster.client.clone(), cluster.name("job-orders"));
+    let mut reader = Enriched::new(&cluster);
+    let start = |index: usize| start(&cluster, kind, directory.path(), index);
+    let mut instances: Vec<_> = (0..3).map(start).collect();
+    reader.wait_for(1).await;
+    reader.wait_for_tasks(&instances).await;
+    let mut fire = Fire::new(seed);
+    for round in 1..=rounds {
+        let pause = Duration::from_millis(fire.random.below(1_500));
+        reader.read_for(pause).await;
+        let victim = usize::try_from(fire.random.below(3)).expect("0 to 2");
+        fire.tally.add(instances[victim].kill());
+        let killed = Instant::now();
+        let written = load.written.load(Ordering::Acquire);
+        instances[victim] = start(victim);
+        // Now and then the next one falls before this one has anything to do again.
+        let is_early = fire.random.below(4) == 0;
+        if is_early && round < rounds {
+            continue;
+        }
+        reader.wait_for(written).await;
+        fire.resumed(round, victim, written, killed.elapsed());
+        reader.wait_for_tasks(&instances).await;
+    }
+    let written = load.stop().await;
+    reader.wait_for(written).await;
+    let expected = expected_totals(written);
+    totals(&cluster, &expected).await;
+    for instance in instances {
+        fire.tally.add(instance.end());
+    }
+    reader.read_to_the_end(written).await;
+    stored_totals(&cluster, &expected).await;
+    println!(
+        "{}: {rounds} kills, {written} orders, each enriched once; {} totals agree in the output \
+         and in the store; {}",
+        kind.name,
+        expected.len(),
+        fire.summary()
+    );
+    cluster.stop().await;
+}
+
+pub(crate) async fn prepare(cluster: &Cluster) {
     let name = |part: &str| cluster.name(&format!("job-{part}"));
     for topic in ["orders", "customers", "enriched", "totals"] {
         cluster.create(&name(topic), PARTITIONS).await;
@@ -104,49 +146,78 @@ async fn input_and_output_agree_exactly_although_instances_are_killed_under_load
         .collect();
     let records = customers
         .iter()
-        .map(|(customer, region)| (Some(&**customer), &**region, 0));
+        .map(|(customer, region)| (Some(&**customer), &**region, *FIRST_TIME));
     cluster
         .write(&name("customers"), &records.collect::<Vec<_>>())
         .await;
+}
 
-    let load = Load::start(cluster.client.clone(), name("orders"));
-    let mut reader = Enriched::new(&cluster, &name("enriched"));
-    let mut instances: Vec<_> = (0..3).map(|_| instance(&cluster)).collect();
-    reader.wait_for(1).await;
-    let mut slowest = Duration::ZERO;
-    for round in 1..=rounds {
-        tokio::time::sleep(Duration::from_millis(random.below(1_500))).await;
-        let victim = usize::try_from(random.below(3)).expect("0 to 2");
-        instances[victim].kill().expect("killed");
-        instances[victim].wait().expect("dead");
-        let killed = Instant::now();
-        let written = load.written.load(Ordering::Acquire);
-        instances[victim] = instance(&cluster);
-        reader.wait_for(written).await;
-        let resumed = killed.elapsed();
-        slowest = slowest.max(resumed);
+fn start(cluster: &Cluster, kind: Kind, directory: &Path, index: usize) -> Instance {
+    Instance::start(&Setup {
+        bootstrap: cluster.bootstrap(),
+        prefix: cluster.name("job"),
+        state_dir: kind.on_disk.then(|| directory.join(index.to_string())),
+        group_instance_id: kind.is_static.then(|| format!("i{index}")),
+        num_standby_replicas: number("MOLDAU_CRASH_STANDBYS").unwrap_or(0),
+        file_size_limit: None,
+    })
+}
+
+/// What the kills have shown.
+struct Fire {
+    random: Random,
+    resumptions: Vec<Duration>,
+    tally: Tally,
+}
+
+/// What all instances have said of themselves.
+#[derive(Default)]
+struct Tally {
+    lives: u64,
+    wiped: u64,
+    restored: u64,
+}
+
+impl Tally {
+    fn add(&mut self, life: crate::instance::Report) {
+        self.lives += 1;
+        self.wiped += life.stores_wiped;
+        self.restored += life.restored;
+    }
+}
+
+impl Fire {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: Random(seed),
+            resumptions: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn resumed(&mut self, round: u64, victim: usize, written: u64, after: Duration) {
         println!(
             "round {round}: instance {victim} killed after {written} orders, all of them done {} ms later",
-            resumed.as_millis()
+            after.as_millis()
         );
+        self.resumptions.push(after);
     }
-    let written = load.stop().await;
-    reader.wait_for(written).await;
-    let totals = totals(&cluster, &name("totals"), &expected_totals(written)).await;
-    for mut child in instances {
-        drop(child.stdin.take());
-        assert!(
-            child.wait().expect("an end").success(),
-            "an instance failed at its end"
-        );
+
+    fn summary(mut self) -> String {
+        assert_eq!(self.tally.wiped, 0, "stores were thrown away");
+        self.resumptions.sort();
+        let count = self.resumptions.len();
+        let at = |index: usize| self.resumptions.get(index).map_or(0, Duration::as_millis);
+        format!(
+            "{count} resumptions, median {} ms, slowest {} ms; {} lives, {} stores wiped, \
+             {} changelog records read back",
+            at(count / 2),
+            at(count.saturating_sub(1)),
+            self.tally.lives,
+            self.tally.wiped,
+            self.tally.restored
+        )
     }
-    reader.wait_for(written).await;
-    println!(
-        "{written} orders, each enriched once; {} totals agree; slowest resumption {} ms",
-        totals,
-        slowest.as_millis()
-    );
-    cluster.stop().await;
 }
 
 /// Writes orders until it is stopped.
@@ -168,14 +239,8 @@ impl Load {
             let topic = KString::copy_from(&topic);
             let mut id = 0;
             while !stopped.load(Ordering::Acquire) {
-                for _ in 0..20 {
-                    let (text, timestamp) = order(id);
-                    let record = ProducerRecord {
-                        timestamp: Some(timestamp),
-                        partition: i32::try_from(id % 4).ok(),
-                        ..ProducerRecord::new(topic.clone(), None, Some(Raw::from(text)))
-                    };
-                    producer.send(record).await.expect("sent");
+                for _ in 0..10 {
+                    producer.send(order_record(&topic, id)).await.expect("sent");
                     id += 1;
                 }
                 producer.flush().await.expect("stored");
@@ -198,9 +263,29 @@ impl Load {
     }
 }
 
+/// Writes the first `count` orders.
+pub(crate) async fn write_orders(cluster: &Cluster, count: u64) {
+    let producer = cluster.client.producer(ProducerConfig::default());
+    let topic = KString::copy_from(&cluster.name("job-orders"));
+    for id in 0..count {
+        producer.send(order_record(&topic, id)).await.expect("sent");
+    }
+    producer.flush().await.expect("stored");
+    producer.close().await;
+}
+
+fn order_record(topic: &KString, id: u64) -> ProducerRecord {
+    let (text, timestamp) = order(id);
+    ProducerRecord {
+        timestamp: Some(timestamp),
+        partition: i32::try_from(id % 4).ok(),
+        ..ProducerRecord::new(topic.clone(), None, Some(Raw::from(text)))
+    }
+}
+
 /// What order `id` says, and when it was given.
 fn order(id: u64) -> (String, i64) {
-    let timestamp = 1 + i64::try_from(id).expect("a small number") * 20;
+    let timestamp = *FIRST_TIME + i64::try_from(id).expect("a small number") * 20;
     (
         format!("c{},{},o{id}", id * 7 % CUSTOMERS, amount(id)),
         timestamp,
@@ -215,7 +300,7 @@ fn region_of(customer: u64) -> String {
     format!("r{}", customer % 5)
 }
 
-fn expected_totals(written: u64) -> BTreeMap<Raw, i64> {
+pub(crate) fn expected_totals(written: u64) -> BTreeMap<Raw, i64> {
     let mut totals = BTreeMap::new();
     let window = i64::try_from(WINDOW.as_millis()).expect("a small number");
     for id in 0..written {
@@ -229,43 +314,88 @@ fn expected_totals(written: u64) -> BTreeMap<Raw, i64> {
 }
 
 /// Reads committed enriched orders and checks that each comes once.
-struct Enriched {
+pub(crate) struct Enriched {
     consumer: Consumer,
-    seen: BTreeMap<Raw, u32>,
+    seen: Vec<bool>,
+    count: u64,
+    /// All orders before this one were seen.
+    complete: usize,
 }
 
 impl Enriched {
-    fn new(cluster: &Cluster, topic: &str) -> Self {
+    pub(crate) fn new(cluster: &Cluster) -> Self {
         Self {
-            consumer: reader(cluster, topic),
-            seen: BTreeMap::new(),
+            consumer: reader(cluster, &cluster.name("job-enriched")),
+            seen: Vec::new(),
+            count: 0,
+            complete: 0,
+        }
+    }
+
+    async fn read(&mut self, wait: Duration) {
+        let poll = self.consumer.poll(wait).await.expect("a poll");
+        for batch in &poll.batches {
+            for record in batch.records().expect("records") {
+                let key = record.expect("a record").key.unwrap_or_default();
+                let id = std::str::from_utf8(&key).ok();
+                let id = id.and_then(|text| text.strip_prefix('o')?.parse::<usize>().ok());
+                let id = id.expect("an order");
+                if self.seen.len() <= id {
+                    self.seen.resize(id + 1, false);
+                }
+                let was_seen = std::mem::replace(&mut self.seen[id], true);
+                assert!(!was_seen, "order {id} was enriched twice");
+                self.count += 1;
+            }
+        }
+        while self.seen.get(self.complete) == Some(&true) {
+            self.complete += 1;
+        }
+    }
+
+    async fn read_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.read(end - Instant::now()).await;
+        }
+    }
+
+    /// Waits until each instance has something to do.
+    async fn wait_for_tasks(&mut self, instances: &[Instance]) {
+        let deadline = Instant::now() + LIMIT;
+        let is_idle = |instance: &Instance| instance.last_report().tasks == 0;
+        while instances.iter().any(is_idle) {
+            assert!(Instant::now() < deadline, "an instance has no tasks");
+            self.read(Duration::from_millis(50)).await;
         }
     }
 
     /// Waits until the first `count` orders are there.
-    async fn wait_for(&mut self, count: u64) {
+    pub(crate) async fn wait_for(&mut self, count: u64) {
+        let count = usize::try_from(count).expect("a small number");
         let deadline = Instant::now() + LIMIT;
-        let missing = |seen: &BTreeMap<Raw, u32>| {
-            (0..count).find(|id| !seen.contains_key(format!("o{id}").as_bytes()))
-        };
-        while let Some(id) = missing(&self.seen) {
-            assert!(Instant::now() < deadline, "order o{id} of {count} is lost");
-            let poll = self.consumer.poll(Duration::from_millis(100)).await;
-            for batch in &poll.expect("a poll").batches {
-                for record in batch.records().expect("records") {
-                    let key = record.expect("a record").key.unwrap_or_default();
-                    let times = self.seen.entry(key.clone()).or_default();
-                    *times += 1;
-                    assert_eq!(*times, 1, "order {key:?} was enriched twice");
-                }
-            }
+        while self.complete < count {
+            let next = self.complete;
+            assert!(Instant::now() < deadline, "order {next} of {count} is lost");
+            self.read(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Reads all there is: that must be these orders and no more.
+    pub(crate) async fn read_to_the_end(&mut self, count: u64) {
+        let deadline = Instant::now() + LIMIT;
+        let names = self.consumer.assignment();
+        while names.iter().any(|name| self.consumer.lag(name) != Some(0)) {
+            assert!(Instant::now() < deadline, "the end is not reached");
+            self.read(Duration::from_millis(50)).await;
+        }
+        assert_eq!(self.count, count, "orders that were written, and enriched");
     }
 }
 
-/// Waits until the last total of each region and minute is as expected; gives their number.
-async fn totals(cluster: &Cluster, topic: &str, expected: &BTreeMap<Raw, i64>) -> usize {
-    let mut consumer = reader(cluster, topic);
+/// Waits until the last total of each region and minute is as expected. None may ever go back.
+pub(crate) async fn totals(cluster: &Cluster, expected: &BTreeMap<Raw, i64>) {
+    let mut consumer = reader(cluster, &cluster.name("job-totals"));
     let mut totals: BTreeMap<Raw, i64> = BTreeMap::new();
     let deadline = Instant::now() + LIMIT;
     while totals != *expected {
@@ -273,17 +403,46 @@ async fn totals(cluster: &Cluster, topic: &str, expected: &BTreeMap<Raw, i64>) -
             Instant::now() < deadline,
             "{totals:?} instead of {expected:?}"
         );
-        let poll = consumer.poll(Duration::from_millis(100)).await;
-        for batch in &poll.expect("a poll").batches {
-            for record in batch.records().expect("records") {
-                let record = record.expect("a record");
-                let value = record.value.unwrap_or_default();
-                let total = i64::from_be_bytes(value[..].try_into().expect("8 bytes"));
-                totals.insert(record.key.unwrap_or_default(), total);
-            }
+        for (key, total) in numbers(&mut consumer).await {
+            let before = totals.insert(key, total).unwrap_or(0);
+            assert!(
+                before <= total,
+                "a total went back from {before} to {total}"
+            );
         }
     }
-    totals.len()
+}
+
+/// Checks that the changelog of the store says the same as the output.
+pub(crate) async fn stored_totals(cluster: &Cluster, expected: &BTreeMap<Raw, i64>) {
+    let mut consumer = reader(cluster, &cluster.name("job-app-totals-changelog"));
+    let mut stored: BTreeMap<Raw, i64> = BTreeMap::new();
+    let deadline = Instant::now() + LIMIT;
+    while stored != *expected {
+        assert!(
+            Instant::now() < deadline,
+            "stored: {stored:?} instead of {expected:?}"
+        );
+        for (key, total) in numbers(&mut consumer).await {
+            // Behind the window's start is a sequence number.
+            stored.insert(key.slice(..key.len() - 4), total);
+        }
+    }
+}
+
+/// What comes next, with its values as numbers.
+async fn numbers(consumer: &mut Consumer) -> Vec<(Raw, i64)> {
+    let poll = consumer.poll(Duration::from_millis(100)).await;
+    let mut numbers = Vec::new();
+    for batch in &poll.expect("a poll").batches {
+        for record in batch.records().expect("records") {
+            let record = record.expect("a record");
+            let value = record.value.unwrap_or_default();
+            let number = i64::from_be_bytes(value[..].try_into().expect("8 bytes"));
+            numbers.push((record.key.unwrap_or_default(), number));
+        }
+    }
+    numbers
 }
 
 fn reader(cluster: &Cluster, topic: &str) -> Consumer {
@@ -315,7 +474,13 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().expect("a number"))
 }
 
-const INSTANCE: &str = "MOLDAU_TEST_INSTANCE";
+/// When the first order was given, in milliseconds: an hour ago. What is much older is deleted from
+/// topics by its age, what lies ahead is refused.
+static FIRST_TIME: LazyLock<i64> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = i64::try_from(now.expect("a clock").as_millis()).expect("a time");
+    now - 3_600_000
+});
 const PARTITIONS: i32 = 4;
 const CUSTOMERS: u64 = 50;
 const WINDOW: Duration = Duration::from_secs(60);

@@ -1,6 +1,9 @@
 //! What an application and its figures look like from outside.
 
-use moldau_streams::runtime::{StreamsMetrics, StreamsState, TaskId, TaskMetrics, TaskRunState};
+use moldau_streams::runtime::{
+    CacheMetrics, LatencyMetrics, StoreMetrics, StreamsMetrics, StreamsState, TaskId, TaskMetrics,
+    TaskRunState,
+};
 use moldau_streams::{Builder, Topic};
 
 #[test]
@@ -42,6 +45,17 @@ fn figures_have_kafka_streams_groups_names_and_tags() {
         records_dropped: 1,
         records_in_rate: 2.5,
         records_out_rate: 2.0,
+        process_latency: LatencyMetrics::default(),
+        commit_latency: LatencyMetrics {
+            count: 2,
+            avg_ms: 3.5,
+            max_ms: 5.0,
+        },
+        cache: CacheMetrics {
+            used_bytes: 100,
+            hits: 3,
+            misses: 1,
+        },
         lag: Some(0),
         inputs: Vec::new(),
         tasks: vec![TaskMetrics {
@@ -56,7 +70,18 @@ fn figures_have_kafka_streams_groups_names_and_tags() {
             restored: 7,
             to_restore: 7,
             stream_time: 9,
-            stores: vec![("counts".to_owned(), 3)],
+            stores: vec![
+                StoreMetrics {
+                    name: "counts".to_owned(),
+                    entries: 3,
+                    disk_bytes: None,
+                },
+                StoreMetrics {
+                    name: "totals".to_owned(),
+                    entries: 4,
+                    disk_bytes: Some(5_000),
+                },
+            ],
         }],
         commits: 2,
         threads_replaced: 0,
@@ -81,5 +106,17 @@ fn figures_have_kafka_streams_groups_names_and_tags() {
     assert_eq!(
         value("stream-state-metrics", "num-keys"),
         Some((3.0, Some("1_2")))
+    );
+    assert_eq!(
+        value("stream-state-metrics", "total-sst-files-size"),
+        Some((5_000.0, Some("1_2")))
+    );
+    assert_eq!(
+        value("stream-thread-metrics", "commit-latency-avg"),
+        Some((3.5, None))
+    );
+    assert_eq!(
+        value("stream-record-cache-metrics", "hit-ratio-avg"),
+        Some((0.75, None))
     );
 }

@@ -15,7 +15,7 @@ use crate::error::ClientError;
 use crate::topic_partition::TopicPartition;
 
 use state::{Buffered, PartitionState, Place};
-pub(crate) use state::{Check, Checked, Plan, Search, Wanted};
+pub(crate) use state::{Check, Checked, Ends, Plan, Search, Wanted};
 
 /// All partitions of a consumer.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Partitions {
             is_paused: false,
             is_in_flight: false,
             buffered_bytes: 0,
-            high_watermark: None,
+            ends: None,
             not_before: None,
             last_epoch: None,
             good_under: -1,
@@ -97,8 +97,8 @@ impl Partitions {
         known.collect()
     }
 
-    pub(crate) fn high_watermark(&self, name: &TopicPartition) -> Option<i64> {
-        self.by_name.get(name)?.high_watermark
+    pub(crate) fn ends(&self, name: &TopicPartition) -> Option<Ends> {
+        self.by_name.get(name)?.ends
     }
 
     pub(crate) fn set_paused(&mut self, name: &TopicPartition, is_paused: bool) {
@@ -257,16 +257,11 @@ impl Partitions {
     }
 
     /// Takes what a fetch brought. Gives whether poll has something to do now.
-    pub(crate) fn fetched(
-        &mut self,
-        wanted: &Wanted,
-        readable: Readable,
-        high_watermark: i64,
-    ) -> bool {
+    pub(crate) fn fetched(&mut self, wanted: &Wanted, readable: Readable, ends: Ends) -> bool {
         let Some(state) = self.answered(wanted) else {
             return false;
         };
-        state.high_watermark = Some(high_watermark);
+        state.ends = Some(ends);
         state.not_before = None;
         let Place::Known { position, .. } = state.place else {
             return false;
@@ -284,7 +279,7 @@ impl Partitions {
             epoch: wanted.epoch,
             batches: readable.batches.into(),
             next_offset: readable.next_offset,
-            high_watermark,
+            high_watermark: ends.high_watermark,
         };
         let size = buffered.size();
         state.buffered_bytes += size;

@@ -17,7 +17,7 @@ pub(super) struct PartitionState {
     pub(super) is_paused: bool,
     pub(super) is_in_flight: bool,
     pub(super) buffered_bytes: usize,
-    pub(super) high_watermark: Option<i64>,
+    pub(super) ends: Option<Ends>,
     /// Not fetched before this time: the last fetch failed.
     pub(super) not_before: Option<Instant>,
     /// Leader epoch of the last record before the fetch offset, where known.
@@ -26,6 +26,16 @@ pub(super) struct PartitionState {
     pub(super) good_under: i32,
     /// Whether the leader has to be asked first whether its log still has what was read.
     pub(super) is_in_doubt: bool,
+}
+
+/// Where a partition ended at the last fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// First offset that is not in every in-sync replica yet.
+    pub(crate) high_watermark: i64,
+    /// First offset that this consumer may not read yet: of committed records only, where the first open transaction
+    /// begins.
+    pub(crate) readable: i64,
 }
 
 /// A position that is to be checked with a new leader.

@@ -2,6 +2,11 @@ use moldau_protocol::batch::{Compression, RecordBatch, RecordBatchBuilder};
 
 use super::*;
 
+const ENDS: Ends = Ends {
+    high_watermark: 9,
+    readable: 9,
+};
+
 fn name(partition: i32) -> TopicPartition {
     TopicPartition::new("orders", partition)
 }
@@ -44,12 +49,12 @@ fn plan(partitions: &mut Partitions) -> Vec<Wanted> {
 fn positions_follow_what_poll_has_given_not_what_was_fetched() {
     let mut partitions = partitions(1);
     let wanted = plan(&mut partitions);
-    assert!(partitions.fetched(&wanted[0], readable(0), 9));
+    assert!(partitions.fetched(&wanted[0], readable(0), ENDS));
     assert_eq!(partitions.position(&name(0)), Some(0));
     let taken = partitions.take(1);
     assert_eq!(taken.len(), 1);
     assert_eq!(partitions.position(&name(0)), Some(2));
-    assert_eq!(partitions.high_watermark(&name(0)), Some(9));
+    assert_eq!(partitions.ends(&name(0)), Some(ENDS));
 }
 
 #[test]
@@ -57,7 +62,7 @@ fn a_full_partition_is_not_fetched_until_poll_has_made_room() {
     let mut partitions = partitions(1);
     let wanted = plan(&mut partitions);
     assert!(plan(&mut partitions).is_empty(), "a fetch is under way");
-    partitions.fetched(&wanted[0], readable(0), 9);
+    partitions.fetched(&wanted[0], readable(0), ENDS);
     let full = partitions.plan(|_| Some(0), Instant::now());
     assert!(full.wanted.is_empty() && full.others_are_full);
     partitions.take(1);
@@ -69,7 +74,7 @@ fn an_answer_from_before_a_seek_is_dropped() {
     let mut partitions = partitions(1);
     let wanted = plan(&mut partitions);
     partitions.seek(&name(0), 40);
-    assert!(!partitions.fetched(&wanted[0], readable(0), 9));
+    assert!(!partitions.fetched(&wanted[0], readable(0), ENDS));
     assert!(partitions.take(usize::MAX).is_empty());
     assert_eq!(partitions.position(&name(0)), Some(40));
 }
@@ -78,7 +83,7 @@ fn an_answer_from_before_a_seek_is_dropped() {
 fn a_seek_drops_what_was_fetched_ahead() {
     let mut partitions = partitions(1);
     let wanted = plan(&mut partitions);
-    partitions.fetched(&wanted[0], readable(0), 9);
+    partitions.fetched(&wanted[0], readable(0), ENDS);
     partitions.seek(&name(0), 40);
     assert!(partitions.take(usize::MAX).is_empty());
     assert_eq!(plan(&mut partitions)[0].fetch_offset, 40);
@@ -88,8 +93,8 @@ fn a_seek_drops_what_was_fetched_ahead() {
 fn a_paused_partition_keeps_its_batches() {
     let mut partitions = partitions(2);
     let wanted = plan(&mut partitions);
-    partitions.fetched(&wanted[0], readable(0), 9);
-    partitions.fetched(&wanted[1], readable(0), 9);
+    partitions.fetched(&wanted[0], readable(0), ENDS);
+    partitions.fetched(&wanted[1], readable(0), ENDS);
     partitions.set_paused(&name(0), true);
     let taken = partitions.take(usize::MAX);
     assert_eq!(taken.len(), 1);
@@ -107,7 +112,7 @@ fn poll_gives_at_most_max_bytes_but_one_batch_at_least() {
         next_offset: 7,
         last_epoch: Some(0),
     };
-    partitions.fetched(&wanted[0], three, 9);
+    partitions.fetched(&wanted[0], three, ENDS);
     assert_eq!(partitions.take(1).len(), 1);
     assert_eq!(partitions.position(&name(0)), Some(2));
     assert_eq!(partitions.take(usize::MAX).len(), 2);
@@ -122,9 +127,9 @@ fn poll_gives_at_most_max_bytes_but_one_batch_at_least() {
 fn a_revoked_partition_gives_nothing_more() {
     let mut partitions = partitions(2);
     let wanted = plan(&mut partitions);
-    partitions.fetched(&wanted[0], readable(0), 9);
+    partitions.fetched(&wanted[0], readable(0), ENDS);
     partitions.assign(&[name(1)], Search::Committed);
-    assert!(!partitions.fetched(&wanted[0], readable(2), 9));
+    assert!(!partitions.fetched(&wanted[0], readable(2), ENDS));
     assert!(partitions.take(usize::MAX).is_empty());
     assert_eq!(partitions.names(), [name(1)]);
     assert_eq!(partitions.position(&name(1)), Some(0), "it stays");
@@ -146,7 +151,7 @@ fn in_doubt() -> (Partitions, Check) {
     let mut partitions = partitions(1);
     for base_offset in [0, 2] {
         let wanted = plan(&mut partitions);
-        partitions.fetched(&wanted[0], readable(base_offset), 9);
+        partitions.fetched(&wanted[0], readable(base_offset), ENDS);
         if base_offset == 0 {
             partitions.take(1);
         }

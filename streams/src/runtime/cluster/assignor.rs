@@ -237,7 +237,9 @@ const ACCEPTABLE_RECOVERY_LAG: u64 = 10_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::cache_budget::CacheBudget;
     use crate::runtime::plan::TaskInput;
+    use crate::runtime::store::StoreEnvironment;
     use crate::runtime::task_id::SourceIndex;
 
     /// Two sub-topologies, with two topics and one topic, of three partitions each.
@@ -260,7 +262,12 @@ mod tests {
                 tasks,
                 internal_topics: Vec::new(),
             }),
-            shared: Arc::new(Shared::new("app", 1)),
+            shared: Arc::new(Shared::new(
+                "app",
+                1,
+                StoreEnvironment::default(),
+                Arc::new(CacheBudget::new(0)),
+            )),
             process_id: "p".to_owned(),
             thread: 0,
             host: None,

@@ -21,7 +21,8 @@ impl StreamThread {
     /// Flushes programs; then makes outputs, changelogs and offsets last; then lets the stores
     /// keep what they have, with the changelog offsets that belong to it.
     pub(super) fn commit(&mut self) -> Result<(), StreamsError> {
-        self.last_commit = Instant::now();
+        let start = Instant::now();
+        self.last_commit = start;
         let now = wall_clock_ms();
         let mut offsets = Vec::new();
         for task in self.tasks.running() {
@@ -66,6 +67,7 @@ impl StreamThread {
         if is_something {
             self.attempts = 0;
             self.core.shared.counters.committed();
+            self.reporter.committed(start);
         }
         self.purge_if_due();
         Ok(())
@@ -118,11 +120,15 @@ impl StreamThread {
     /// Starts all tasks anew from what is committed.
     fn revive(&mut self) -> Result<(), StreamsError> {
         let runtime = self.core.runtime.clone();
-        runtime.block_on(self.writer.abort());
         self.outputs.clear();
-        let revived = runtime.block_on(self.tasks.revive(&mut self.consumer));
-        self.core.shared.counters.stores_wiped(revived?);
-        Ok(())
+        runtime.block_on(async {
+            self.writer.abort().await;
+            // Committed offsets are not known before the last transaction is over.
+            if let Err(error) = self.writer.prepare().await {
+                tracing::warn!(%error, "the next round tries again");
+            }
+            self.tasks.revive(&mut self.consumer).await
+        })
     }
 
     /// Deletes what is done from repartition topics, in the background; they keep records for

@@ -9,6 +9,7 @@ use moldau_client::{Client, Consumer, ConsumerConfig, Isolation};
 use tokio::sync::Semaphore;
 
 use super::assignor::TaskAssignor;
+use super::process_id::ProcessId;
 use super::shared::Shared;
 use super::task_set::TaskSet;
 use super::thread::{End, StreamThread};
@@ -29,7 +30,7 @@ pub(super) struct Core {
     pub(super) settings: TaskSettings,
     pub(super) shared: Arc<Shared>,
     pub(super) permits: Arc<Semaphore>,
-    pub(super) process_id: String,
+    pub(super) process_id: ProcessId,
     /// `host:port` where this process answers queries.
     pub(super) host: Option<String>,
     /// The runtime that carries the network.
@@ -66,7 +67,6 @@ impl Core {
                 }
             }
         }
-        self.shared.ended(index);
     }
 
     /// A new member of the group; must be called inside the runtime.
@@ -88,7 +88,7 @@ impl Core {
             assignor: AssignmentStrategy::Custom(Arc::new(TaskAssignor {
                 plan: Arc::clone(&self.plan),
                 shared: Arc::clone(&self.shared),
-                process_id: self.process_id.clone(),
+                process_id: self.process_id.to_string(),
                 thread,
                 host: self.host.clone(),
                 num_standby_replicas: self.config.num_standby_replicas,

@@ -7,6 +7,8 @@ mod core;
 mod global;
 mod http;
 mod inputs;
+mod latency;
+mod look_up;
 mod process_id;
 mod queries;
 mod reporter;

@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 use super::assignor_data::HostTasks;
 use super::core::Core;
 use super::http::{self, Answer};
+use super::look_up::look_up;
 use crate::runtime::error::StreamsError;
-use crate::runtime::query::{QueryAnswer, QueryEntry, QueryKind, StoreQuery};
+use crate::runtime::query::{QueryAnswer, StoreQuery};
 use crate::runtime::store::StoreSlot;
 use crate::runtime::task_id::TaskId;
 
@@ -185,42 +186,8 @@ fn read(
 ) -> Result<QueryAnswer, StreamsError> {
     let store = stores.iter_mut().find(|store| store.name() == query.store);
     let store = store.ok_or_else(|| failed(query, "the task has no store of this name"))?;
-    let mut entries = Vec::new();
-    match &query.what {
-        QueryKind::Get { key } => {
-            let found = store.key_value()?.get(key)?;
-            entries.extend(found.map(|stored| QueryEntry {
-                key: key.clone(),
-                window_start: None,
-                value: stored.value,
-                timestamp: stored.timestamp,
-            }));
-        }
-        QueryKind::Scan { limit } => {
-            for entry in store.key_value()?.all()?.take((*limit).min(MAX_ENTRIES)) {
-                let (key, stored) = entry?;
-                entries.push(QueryEntry {
-                    key,
-                    window_start: None,
-                    value: stored.value,
-                    timestamp: stored.timestamp,
-                });
-            }
-        }
-        QueryKind::Windows { key, from, to } => {
-            for entry in store.window()?.fetch(key, *from, *to)?.take(MAX_ENTRIES) {
-                let (key, start, stored) = entry?;
-                entries.push(QueryEntry {
-                    key,
-                    window_start: Some(start),
-                    value: stored.value,
-                    timestamp: stored.timestamp,
-                });
-            }
-        }
-    }
     Ok(QueryAnswer {
-        entries,
+        entries: look_up(store, &query.what)?,
         staleness,
         is_active,
     })
@@ -255,5 +222,3 @@ impl std::fmt::Debug for Queries {
 
 /// How long a thread may take to get to a question.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Most entries of one answer.
-const MAX_ENTRIES: usize = 10_000;

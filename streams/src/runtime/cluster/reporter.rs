@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use moldau_client::Consumer;
 
+use super::latency::Latency;
 use super::shared::{InputReport, Phase, Rate, ThreadReport};
 use super::task_set::TaskSet;
 
@@ -14,6 +15,8 @@ pub(super) struct Reporter {
     records_in: Rate,
     records_out: Rate,
     inputs: BTreeMap<String, Rate>,
+    process_latency: Latency,
+    commit_latency: Latency,
 }
 
 impl Reporter {
@@ -23,7 +26,20 @@ impl Reporter {
             records_in: Rate::default(),
             records_out: Rate::default(),
             inputs: BTreeMap::new(),
+            process_latency: Latency::new(now),
+            commit_latency: Latency::new(now),
         }
+    }
+
+    /// A task has had its turn, which began at `start` and ends at `now`.
+    pub(super) fn processed(&mut self, start: Instant, now: Instant) {
+        self.process_latency.record(now, now - start);
+    }
+
+    /// A commit is done that began at `start`.
+    pub(super) fn committed(&mut self, start: Instant) {
+        let now = Instant::now();
+        self.commit_latency.record(now, now - start);
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -71,6 +87,8 @@ impl Reporter {
             records_dropped: totals.records_dropped,
             records_in_rate: self.records_in.sample(now, records_in),
             records_out_rate: self.records_out.sample(now, totals.records_out),
+            process_latency: self.process_latency.metrics(now),
+            commit_latency: self.commit_latency.metrics(now),
             inputs,
             tasks: tasks.metrics(),
         }

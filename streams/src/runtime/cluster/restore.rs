@@ -1,7 +1,7 @@
 //! Reading stores back from their changelogs, off the stream threads.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use moldau_client::admin::OffsetSpec;
@@ -92,8 +92,9 @@ async fn restore(
         let Some(topic) = topic else { continue };
         let name = TopicPartition::new(topic, partition);
         let start = starts.get(&name).copied().unwrap_or(0);
-        let from = stores[index].changelog_position().unwrap_or(0).max(start);
         let end = ends.get(&name).copied().unwrap_or(0);
+        wipe_if_ahead(&mut stores, index, &name, end)?;
+        let from = stores[index].changelog_position().unwrap_or(0).max(start);
         if from < end {
             let count = u64::try_from(end - from).unwrap_or(0);
             progress.to_restore.fetch_add(count, Ordering::Relaxed);
@@ -113,6 +114,48 @@ async fn restore(
         stores.commit(|_| None)?;
     }
     Ok(stores)
+}
+
+/// Throws a store away that is ahead of its changelog: the topic was deleted, or has lost its
+/// end, and nobody can say which of the entries are still true.
+fn wipe_if_ahead(
+    stores: &mut TaskStores,
+    index: usize,
+    changelog: &TopicPartition,
+    end: i64,
+) -> Result<(), StreamsError> {
+    match stores[index].changelog_position() {
+        Some(position) if position > end => {
+            tracing::warn!(
+                %changelog,
+                position,
+                end,
+                "a store is ahead of its changelog, it is thrown away and restored as a whole"
+            );
+            stores.wipe(index)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Throws those stores away that are ahead of their changelogs.
+pub(super) async fn wipe_those_ahead(
+    client: &Client,
+    changelogs: &[(TopicPartition, usize)],
+    stores: &Mutex<Option<TaskStores>>,
+) -> Result<(), StreamsError> {
+    let names: Vec<_> = changelogs.iter().map(|(name, _)| name.clone()).collect();
+    let ends = end_offsets(client, &names).await?;
+    let mut stores = stores.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(stores) = stores.as_mut() else {
+        return Ok(());
+    };
+    for (name, index) in changelogs {
+        if let Some(end) = ends.get(name) {
+            wipe_if_ahead(stores, *index, name, *end)?;
+        }
+    }
+    Ok(())
 }
 
 /// One changelog to read: up to, not including, `end`.
@@ -149,7 +192,11 @@ async fn read(
     while !left.is_empty() && !progress.cancelled.load(Ordering::Relaxed) {
         let poll = match consumer.poll(POLL).await {
             Ok(poll) => poll,
-            Err(error) if error.is_retriable() => continue,
+            Err(error) if error.is_retriable() => {
+                tracing::warn!(%error, "a changelog cannot be read, trying again");
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
             Err(error) => return Err(failed(&left[0].name, error)),
         };
         for fetched in &poll.batches {

@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use super::assignor_data::AssignmentData;
+use super::latency;
 use super::queries::LocalQuery;
 use super::standby::Standbys;
+use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{
-    InputMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState,
+    InputMetrics, LatencyMetrics, StreamsMetrics, StreamsState, TaskMetrics, TaskRunState,
 };
+use crate::runtime::store::StoreEnvironment;
 use crate::runtime::task_id::TaskId;
 
 /// What the threads of an application and its handle share.
@@ -32,6 +35,8 @@ pub(super) struct Shared {
     assignments: Mutex<Vec<AssignmentData>>,
     /// Questions that wait for each thread.
     queries: Vec<Questions>,
+    stores: StoreEnvironment,
+    cache_budget: Arc<CacheBudget>,
 }
 
 /// Questions that wait for one thread.
@@ -48,7 +53,6 @@ pub(super) struct Counters {
     threads_replaced: AtomicU64,
     tasks_migrated: AtomicU64,
     tasks_corrupted: AtomicU64,
-    stores_wiped: AtomicU64,
 }
 
 impl Counters {
@@ -67,10 +71,6 @@ impl Counters {
     pub(super) fn task_corrupted(&self) {
         self.tasks_corrupted.fetch_add(1, Ordering::Relaxed);
     }
-
-    pub(super) fn stores_wiped(&self, count: u64) {
-        self.stores_wiped.fetch_add(count, Ordering::Relaxed);
-    }
 }
 
 /// What a thread says about itself.
@@ -82,6 +82,8 @@ pub(super) struct ThreadReport {
     pub(super) records_dropped: u64,
     pub(super) records_in_rate: f64,
     pub(super) records_out_rate: f64,
+    pub(super) process_latency: LatencyMetrics,
+    pub(super) commit_latency: LatencyMetrics,
     pub(super) inputs: BTreeMap<String, InputReport>,
     pub(super) tasks: Vec<TaskMetrics>,
 }
@@ -105,7 +107,12 @@ pub(super) enum Phase {
 }
 
 impl Shared {
-    pub(super) fn new(group: &str, threads: usize) -> Self {
+    pub(super) fn new(
+        group: &str,
+        threads: usize,
+        stores: StoreEnvironment,
+        cache_budget: Arc<CacheBudget>,
+    ) -> Self {
         Self {
             group: group.to_owned(),
             state: watch::Sender::new(StreamsState::Rebalancing),
@@ -118,6 +125,8 @@ impl Shared {
             standbys: Standbys::default(),
             assignments: Mutex::new(vec![AssignmentData::default(); threads]),
             queries: (0..threads).map(|_| Questions::default()).collect(),
+            stores,
+            cache_budget,
         }
     }
 
@@ -262,6 +271,9 @@ impl Shared {
             records_dropped: sum(|thread| thread.records_dropped),
             records_in_rate: rate(|thread| thread.records_in_rate),
             records_out_rate: rate(|thread| thread.records_out_rate),
+            process_latency: latency::sum(threads.iter().map(|thread| thread.process_latency)),
+            commit_latency: latency::sum(threads.iter().map(|thread| thread.commit_latency)),
+            cache: self.cache_budget.metrics(),
             lag: lags.sum(),
             inputs,
             tasks,
@@ -269,7 +281,7 @@ impl Shared {
             threads_replaced: self.counters.threads_replaced.load(Ordering::Relaxed),
             tasks_migrated: self.counters.tasks_migrated.load(Ordering::Relaxed),
             tasks_corrupted: self.counters.tasks_corrupted.load(Ordering::Relaxed),
-            stores_wiped: self.counters.stores_wiped.load(Ordering::Relaxed),
+            stores_wiped: self.stores.wiped(),
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use moldau_client::{Client, ConsumerConfig, Isolation, OffsetReset, TopicPartition};
 
+use super::restore::wipe_those_ahead;
 use crate::runtime::error::StreamsError;
 use crate::runtime::store::{StoreSlot, TaskStores};
 use crate::runtime::task_id::TaskId;
@@ -108,15 +109,7 @@ async fn follow(
         },
         ..ConsumerConfig::default()
     });
-    let mut changelogs = BTreeMap::new();
-    if let Some(stores) = lock(&standby.stores).as_ref() {
-        for (index, store) in stores.iter().enumerate() {
-            if let Some(topic) = store.changelog_topic() {
-                let name = TopicPartition::new(topic, id.partition);
-                changelogs.insert(name, (index, store.changelog_position()));
-            }
-        }
-    }
+    let changelogs = changelogs(client, id, standby).await?;
     consumer.assign(changelogs.keys().cloned().collect());
     for (name, (_, position)) in &changelogs {
         if let Some(position) = position {
@@ -161,6 +154,30 @@ async fn follow(
         }
         standby.lag.store(lag, Ordering::Relaxed);
     }
+}
+
+/// The changelogs of a standby task, each with the index of its store and where that store is.
+/// Stores that do not belong to them are thrown away.
+async fn changelogs(
+    client: &Client,
+    id: TaskId,
+    standby: &Standby,
+) -> Result<BTreeMap<TopicPartition, (usize, Option<i64>)>, StreamsError> {
+    let mut topics = Vec::new();
+    for (index, store) in lock(&standby.stores)
+        .iter()
+        .flat_map(|s| s.iter())
+        .enumerate()
+    {
+        if let Some(topic) = store.changelog_topic() {
+            topics.push((TopicPartition::new(topic, id.partition), index));
+        }
+    }
+    wipe_those_ahead(client, &topics, &standby.stores).await?;
+    let stores = lock(&standby.stores);
+    let position = |index: usize| stores.as_ref()?.get(index)?.changelog_position();
+    let place = |(name, index)| (name, (index, position(index)));
+    Ok(topics.into_iter().map(place).collect())
 }
 
 /// A reader that panicked has left the stores whole.

@@ -1,5 +1,6 @@
 //! Starting an application, and the handle of a running one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::Semaphore;
 use super::core::Core;
 use super::global;
 use super::http;
-use super::process_id::process_id;
+use super::process_id::ProcessId;
 use super::queries::{self, Queries};
 use super::setup::prepare;
 use super::shared::Shared;
@@ -54,7 +55,13 @@ impl Streams {
         )?;
         let plan = Arc::new(prepare(&client, &application, &config).await?);
         let group = &application.application_id;
-        let shared = Arc::new(Shared::new(group, config.num_threads));
+        let cache_budget = Arc::new(CacheBudget::new(config.cache_max_bytes));
+        let shared = Arc::new(Shared::new(
+            group,
+            config.num_threads,
+            stores.clone(),
+            Arc::clone(&cache_budget),
+        ));
         let global_stores = global::start(&client, &application, &shared).await?;
         let listener = match &config.application_server {
             Some(address) => Some(queries::listen(address).await?),
@@ -62,14 +69,14 @@ impl Streams {
         };
         let core = Arc::new(Core {
             host: listener.as_ref().map(|(_, host)| host.clone()),
-            process_id: process_id(config.state_dir.as_deref(), group)?,
+            process_id: ProcessId::of(config.state_dir.as_deref(), group).await?,
             shared: Arc::clone(&shared),
             application: Arc::new(application),
             plan,
             settings: TaskSettings {
                 emit_interval_ms: EMIT_INTERVAL_MS,
                 max_task_idle_ms: config.max_task_idle_ms,
-                cache_budget: Arc::new(CacheBudget::new(config.cache_max_bytes)),
+                cache_budget,
                 global_stores,
                 stores,
             },
@@ -101,7 +108,15 @@ fn spawn(core: &Arc<Core>, index: usize) -> Result<JoinHandle<()>, StreamsError>
     let name = format!("{group}-StreamThread-{}", index + 1);
     let builder = std::thread::Builder::new().name(name);
     let core = Arc::clone(core);
-    let spawned = builder.spawn(move || core.run_thread(index));
+    let spawned = builder.spawn(move || {
+        // Code of the user within tasks is guarded by itself; an application that waits for ever
+        // for a thread that is gone would be the worst answer to anything else.
+        let run = AssertUnwindSafe(|| core.run_thread(index));
+        if let Err(panic) = catch_unwind(run) {
+            core.shared.fail(StreamsError::thread_panicked(&*panic));
+        }
+        core.shared.ended(index);
+    });
     spawned.map_err(|error| StreamsError::Config {
         setting: "num_threads",
         reason: format!("a thread could not be started: {error}"),

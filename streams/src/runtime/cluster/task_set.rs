@@ -13,7 +13,7 @@ use super::restore::Restore;
 use super::shared::Shared;
 use crate::runtime::application::{Application, StartAt};
 use crate::runtime::error::StreamsError;
-use crate::runtime::metrics::{TaskMetrics, TaskRunState};
+use crate::runtime::metrics::{StoreMetrics, TaskMetrics, TaskRunState};
 use crate::runtime::plan::Plan;
 use crate::runtime::store::{StoreSlot, TaskStores};
 use crate::runtime::task::{Task, TaskSettings};
@@ -273,9 +273,8 @@ impl TaskSet {
         self.committed.clear();
     }
 
-    /// Starts all tasks anew from what is committed. Gives the number of stores on disk that were
-    /// wiped.
-    pub(super) async fn revive(&mut self, consumer: &mut Consumer) -> Result<u64, StreamsError> {
+    /// Starts all tasks anew from what is committed.
+    pub(super) async fn revive(&mut self, consumer: &mut Consumer) -> Result<(), StreamsError> {
         self.past = self.totals();
         // Stores on disk are opened again as they were committed; those in memory are read from
         // their changelogs as a whole.
@@ -283,8 +282,7 @@ impl TaskSet {
         self.suspended.clear();
         self.committed.clear();
         let assigned = consumer.assignment();
-        self.assign(consumer, &assigned).await?;
-        Ok(0)
+        self.assign(consumer, &assigned).await
     }
 
     /// Forgets all tasks: they belong to somebody else by now.
@@ -351,7 +349,11 @@ impl TaskSet {
                 to_restore: assigned.to_restore,
                 stream_time: state.stream_time,
                 stores: stores
-                    .map(|s| (s.name().to_owned(), s.approximate_len()))
+                    .map(|store| StoreMetrics {
+                        name: store.name().to_owned(),
+                        entries: store.approximate_len(),
+                        disk_bytes: store.disk_bytes(),
+                    })
                     .collect(),
             }
         };

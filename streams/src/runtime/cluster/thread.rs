@@ -27,7 +27,7 @@ pub(super) struct StreamThread {
     pub(super) consumer: Consumer,
     pub(super) writer: Writer,
     pub(super) tasks: TaskSet,
-    reporter: Reporter,
+    pub(super) reporter: Reporter,
     /// Whether the group has agreed on an assignment, which may be empty.
     pub(super) is_assigned: bool,
     pub(super) outputs: Vec<Output>,
@@ -142,6 +142,10 @@ impl StreamThread {
         } else {
             self.idle_time()
         };
+        if !self.writer.is_prepared() {
+            let (runtime, writer) = (&self.core.runtime, &mut self.writer);
+            runtime.block_on(writer.prepare())?;
+        }
         self.poll(timeout)?;
         self.answer_queries();
         let runtime = self.core.runtime.clone();
@@ -163,15 +167,19 @@ impl StreamThread {
         let interval = Duration::from_millis(self.core.config.effective_commit_interval_ms());
         let mut wait = Duration::from_millis(self.core.config.poll_ms);
         wait = wait.min(interval.saturating_sub(self.last_commit.elapsed()));
-        let waits = self
-            .tasks
-            .running()
-            .any(|task| task.group().head_timestamp().is_some());
+        if self.tasks.is_restoring() {
+            wait = wait.min(SHORT_WAIT);
+        }
+        // Nothing is due before the end of a pause.
+        if self.core.shared.is_paused() {
+            return wait;
+        }
         if let Some(due) = self.next_punctuation {
             let until = due.saturating_sub(wall_clock_ms()).max(0);
             wait = wait.min(Duration::from_millis(until.unsigned_abs()));
         }
-        if waits || self.tasks.is_restoring() {
+        let mut running = self.tasks.running();
+        if running.any(|task| task.group().head_timestamp().is_some()) {
             wait = wait.min(SHORT_WAIT);
         }
         wait
@@ -192,6 +200,8 @@ impl StreamThread {
             Ok(poll) => poll,
             Err(error) if error.is_retriable() => {
                 tracing::warn!(%error, "poll failed, trying again");
+                let core = &self.core;
+                core.runtime.block_on(core.shared.wait(POLL));
                 return Ok(());
             }
             Err(error @ ClientError::Fenced { .. })
@@ -279,6 +289,7 @@ impl StreamThread {
                 }
             }
             let mut done = 0;
+            let start = Instant::now();
             while done < MAX_RUN {
                 let run = task.process(now, MAX_RUN - done)?;
                 if run == 0 {
@@ -286,7 +297,10 @@ impl StreamThread {
                 }
                 done += run;
             }
-            progressed |= done > 0;
+            if done > 0 {
+                progressed = true;
+                self.reporter.processed(start, Instant::now());
+            }
             task.take_outputs(&mut self.outputs);
         }
         self.resume_drained();

@@ -130,26 +130,47 @@ impl Writer {
         Ok(())
     }
 
-    /// Opens a transaction if there is none; makes the producer first if there is none.
-    async fn begin(&mut self) -> Result<(), StreamsError> {
+    /// Whether [`prepare`](Self::prepare) has nothing to do.
+    pub(super) const fn is_prepared(&self) -> bool {
+        match &self.sink {
+            Sink::AtLeastOnce(_) => true,
+            Sink::ExactlyOnce { producer, .. } => producer.is_some(),
+        }
+    }
+
+    /// Makes the producer if there is none. What its transactional id had left open is over then,
+    /// so that nobody has to wait for that transaction's time-out.
+    pub(super) async fn prepare(&mut self) -> Result<(), StreamsError> {
         let Sink::ExactlyOnce {
             transactional_id,
             config,
-            producer,
+            producer: producer @ None,
         } = &mut self.sink
         else {
             return Ok(());
         };
-        if producer.is_none() {
-            let made = initialise(&self.client, transactional_id, config).await;
-            let made = made.map_err(|error| {
-                StreamsError::client(format!("take over \"{transactional_id}\""), error)
-            })?;
-            *producer = Some(Box::new(made));
+        let made = initialise(&self.client, transactional_id, config).await;
+        let action = format!("take over transactional id \"{transactional_id}\"");
+        match made {
+            Ok(made) => *producer = Some(Box::new(made)),
+            // What is refused for good is refused again by the next attempt.
+            Err(error @ ClientError::ProducerBroken { .. }) => {
+                return Err(StreamsError::client(action, error));
+            }
+            Err(error) => return Err(self.failed(&action, error)),
         }
-        let begun = match producer {
-            Some(producer) if !producer.is_open() => producer.begin(),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Opens a transaction if there is none; makes the producer first if there is none.
+    async fn begin(&mut self) -> Result<(), StreamsError> {
+        self.prepare().await?;
+        let begun = match &mut self.sink {
+            Sink::ExactlyOnce {
+                producer: Some(producer),
+                ..
+            } if !producer.is_open() => producer.begin(),
+            Sink::ExactlyOnce { .. } | Sink::AtLeastOnce(_) => Ok(()),
         };
         begun.map_err(|error| self.failed("begin a transaction", error))
     }
@@ -230,8 +251,9 @@ impl Writer {
         positions
     }
 
-    /// Drops the open transaction. A producer that cannot do so is given up; the next one with
-    /// its id ends the transaction.
+    /// Drops the open transaction. A producer that cannot do so, because it is fenced or because
+    /// nobody knows how its last transaction ended, is given up; the next one with its id ends
+    /// that transaction.
     pub(super) async fn abort(&mut self) {
         self.changelogs.clear();
         let Sink::ExactlyOnce { producer, .. } = &mut self.sink else {
@@ -240,11 +262,16 @@ impl Writer {
         let Some(mut open) = producer.take() else {
             return;
         };
-        if !open.is_open() {
-            *producer = Some(open);
-            return;
-        }
-        match open.abort().await {
+        // A producer without a transaction is whole if it can begin one.
+        let begun = match open.is_open() {
+            true => Ok(()),
+            false => open.begin(),
+        };
+        let aborted = match begun {
+            Ok(()) => open.abort().await,
+            Err(error) => Err(error),
+        };
+        match aborted {
             Ok(()) => *producer = Some(open),
             Err(error) => {
                 tracing::info!(%error, "a transactional producer is replaced");
@@ -270,7 +297,6 @@ impl Writer {
     fn failed(&self, action: &str, error: ClientError) -> StreamsError {
         let group = self.group.clone();
         let reason = error.to_string();
-        let is_exactly_once = matches!(self.sink, Sink::ExactlyOnce { .. });
         match &error {
             // Another process runs under this one's `group_instance_id`; both would go on for ever.
             error if error.code() == Some(ErrorCode::FencedInstanceId) => {
@@ -285,9 +311,7 @@ impl Writer {
             | ClientError::ProducerBroken { .. }
             | ClientError::TransactionState { .. } => StreamsError::TaskMigrated { group, reason },
             error if is_member_fenced(error) => StreamsError::TaskMigrated { group, reason },
-            error if is_exactly_once && error.is_retriable() => {
-                StreamsError::TaskCorrupted { group, reason }
-            }
+            error if error.is_retriable() => StreamsError::TaskCorrupted { group, reason },
             _ => StreamsError::client(action, error),
         }
     }

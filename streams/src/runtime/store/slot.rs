@@ -106,6 +106,10 @@ impl StoreSlot {
         self.changelog_position = Some(offset);
     }
 
+    pub(super) const fn spec(&self) -> &StoreSpec {
+        &self.spec
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.spec.name
     }
@@ -152,6 +156,11 @@ impl StoreSlot {
             Store::Session(store) => store.approximate_len(),
             Store::Versioned(store) => store.approximate_len(),
         }
+    }
+
+    /// Bytes of its files; `None` for a store in memory.
+    pub(crate) fn disk_bytes(&self) -> Option<u64> {
+        self.state().disk_bytes()
     }
 
     /// Takes back one changelog record. A record that was taken before changes nothing.

@@ -83,7 +83,7 @@ impl StoreSpec {
 
 impl StoreKind {
     /// What it is called in messages.
-    pub(super) const fn name(self) -> &'static str {
+    pub(in crate::runtime::store) const fn name(self) -> &'static str {
         match self {
             Self::KeyValue => "key-value store",
             Self::SuppressBuffer => "suppression buffer",

@@ -39,6 +39,11 @@ pub(super) trait StateStore: Send + Debug {
         0
     }
 
+    /// Bytes of its files; `None` if it has none.
+    fn disk_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Does not write what is only in memory when it is dropped, as if the process had crashed.
     fn abandon(&mut self) {}
 }

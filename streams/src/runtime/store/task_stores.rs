@@ -3,9 +3,9 @@
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::disk::{Engine, Place, TaskDirectory};
+use super::disk::{Claim, Engine, Place, TaskDirectory};
 use super::{StoreSlot, StoreSpec};
 use crate::runtime::error::StreamsError;
 use crate::runtime::task_id::TaskId;
@@ -17,6 +17,8 @@ pub(crate) struct StoreEnvironment {
     /// Changes of persistent stores that are not committed, of all tasks together.
     pending_bytes: Arc<AtomicUsize>,
     max_pending_bytes: usize,
+    /// Stores whose content was thrown away since the start.
+    wiped: Arc<AtomicU64>,
 }
 
 impl StoreEnvironment {
@@ -32,7 +34,30 @@ impl StoreEnvironment {
             engine: state_dir.map(engine).transpose()?.map(Arc::new),
             pending_bytes: Arc::default(),
             max_pending_bytes: memory_bytes,
+            wiped: Arc::default(),
         })
+    }
+
+    /// Stores on disk whose content was thrown away since the start, because it does not belong to
+    /// the changelog or to the topology any more.
+    pub(crate) fn wiped(&self) -> u64 {
+        self.wiped.load(Ordering::Relaxed)
+    }
+
+    fn open(
+        &self,
+        spec: &StoreSpec,
+        directory: Option<&TaskDirectory>,
+    ) -> Result<StoreSlot, StreamsError> {
+        let (Some(engine), Some(directory), Some(_)) = (&self.engine, directory, &spec.changelog)
+        else {
+            return Ok(StoreSlot::in_memory(spec));
+        };
+        let place = Place::new(directory.path(), &spec.name)?;
+        if place.claim(spec)? == Claim::Anew {
+            self.wiped.fetch_add(1, Ordering::Relaxed);
+        }
+        StoreSlot::on_disk(spec, &place, engine)
     }
 }
 
@@ -62,19 +87,33 @@ impl TaskStores {
         let engine = engine.filter(|_| specs.iter().any(is_persistent));
         let directory = engine.map(|engine| TaskDirectory::open(id, engine));
         let directory = directory.transpose()?;
-        let open = |spec: &StoreSpec| match (engine, &directory) {
-            (Some(engine), Some(directory)) if is_persistent(spec) => {
-                let place = Place::new(directory.path(), &spec.name)?;
-                StoreSlot::on_disk(spec, &place, engine)
-            }
-            _ => Ok(StoreSlot::in_memory(spec)),
-        };
+        let open = |spec: &StoreSpec| environment.open(spec, directory.as_ref());
         Ok(Self {
             slots: specs.iter().map(open).collect::<Result<_, _>>()?,
             environment: environment.clone(),
             pending_bytes: 0,
             directory,
         })
+    }
+
+    /// Throws away what a store holds and makes it empty, because it is not what its changelog
+    /// says.
+    pub(crate) fn wipe(&mut self, index: usize) -> Result<(), StreamsError> {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return Ok(());
+        };
+        let spec = slot.spec().clone();
+        slot.abandon();
+        // Closes the files first.
+        *slot = StoreSlot::in_memory(&spec);
+        if let Some(directory) = &self.directory
+            && spec.changelog.is_some()
+        {
+            Place::new(directory.path(), &spec.name)?.remove()?;
+            self.environment.wiped.fetch_add(1, Ordering::Relaxed);
+            *slot = self.environment.open(&spec, Some(directory))?;
+        }
+        Ok(())
     }
 
     /// Makes all changes permanent, after their changelog records and the offsets of the inputs

@@ -377,3 +377,80 @@ fn uncommitted_changes_of_all_tasks_together_ask_for_a_commit() {
     tasks[1].commit(|_| None).expect("commit");
     assert!(!tasks[0].wants_commit());
 }
+
+fn opened(twins: &Twins, spec: &StoreSpec) -> Result<(TaskStores, StoreEnvironment), String> {
+    let environment = StoreEnvironment::new(Some(twins.directory.path()), "app", LITTLE_MEMORY);
+    let environment = environment.expect("an environment");
+    let stores = TaskStores::open(TASK, std::slice::from_ref(spec), &environment);
+    let stores = stores.map_err(|error| error.to_string())?;
+    Ok((stores, environment))
+}
+
+#[test]
+fn a_store_that_has_become_another_kind_is_refused_with_directory_topic_and_remedy() {
+    let mut twins = Twins::new(StoreKind::KeyValue);
+    twins.commit();
+    twins.disk = TaskStores::default();
+    let changed = StoreSpec::window("app", "store", RETENTION_MS);
+    let text = opened(&twins, &changed).expect_err("another kind");
+    assert!(text.starts_with("store \"store\": "), "{text}");
+    assert!(
+        text.contains("app/0_3/store holds a key-value store, but the topology has a window store"),
+        "{text}"
+    );
+    assert!(
+        text.contains("hint: give the new store another name"),
+        "{text}"
+    );
+    assert!(text.contains("\"app-store-changelog\""), "{text}");
+    // What is there stays.
+    let (stores, environment) = opened(&twins, &twins.spec).expect("as it was");
+    assert_eq!((stores.len(), environment.wiped()), (1, 0));
+}
+
+#[test]
+fn a_store_whose_windows_have_changed_is_read_anew_from_its_changelog_and_counted_as_wiped() {
+    let kind = StoreKind::Window {
+        retention_ms: RETENTION_MS,
+    };
+    let mut twins = Twins::new(kind);
+    let store = twins.disk[0].window().expect("a window store");
+    store.put(b"k", 200_000, b"v", 200_000).expect("put");
+    let changes = twins.disk[0].take_changes().expect("changes");
+    twins.disk.commit(|_| Some(1)).expect("commit");
+    twins.disk = TaskStores::default();
+    let longer = StoreSpec::window("app", "store", 10 * RETENTION_MS);
+    let (mut stores, environment) = opened(&twins, &longer).expect("anew");
+    assert_eq!(environment.wiped(), 1);
+    assert_eq!(stores[0].changelog_position(), None, "all of it is read");
+    replay(&mut stores[0], &changes, 0);
+    let store = stores[0].window().expect("a window store");
+    assert!(store.get(b"k", 200_000).expect("get").is_some());
+    drop(stores);
+    let (_, environment) = opened(&twins, &longer).expect("as it is");
+    assert_eq!(environment.wiped(), 0);
+}
+
+#[test]
+fn a_wiped_store_is_empty_has_no_position_and_is_counted() {
+    let mut twins = Twins::new(StoreKind::KeyValue);
+    let store = twins.disk[0].key_value().expect("a key-value store");
+    store.put(b"k", b"v", 1).expect("put");
+    twins.disk[0].take_changes().expect("changes");
+    twins.disk.commit(|_| Some(7)).expect("commit");
+    twins.disk = TaskStores::default();
+    let (mut stores, environment) = opened(&twins, &twins.spec).expect("stores");
+    assert_eq!(stores[0].changelog_position(), Some(7));
+    stores.wipe(0).expect("wiped");
+    assert_eq!(environment.wiped(), 1);
+    assert_eq!(stores[0].changelog_position(), None);
+    let store = stores[0].key_value().expect("a key-value store");
+    assert_eq!(store.get(b"k").expect("get"), None);
+    store.put(b"l", b"w", 2).expect("put");
+    stores.commit(|_| Some(1)).expect("commit");
+    drop(stores);
+    let (mut stores, _) = opened(&twins, &twins.spec).expect("stores");
+    assert_eq!(stores[0].changelog_position(), Some(1));
+    let store = stores[0].key_value().expect("a key-value store");
+    assert!(store.get(b"l").expect("get").is_some());
+}

@@ -84,6 +84,10 @@ impl StateStore for DiskKeyValueStore {
         self.rows.pending_bytes()
     }
 
+    fn disk_bytes(&self) -> Option<u64> {
+        Some(self.rows.disk_bytes())
+    }
+
     fn abandon(&mut self) {
         self.rows.abandon();
     }

@@ -4,6 +4,7 @@
 //! <state.dir>/<application id>/<task id>/
 //!     format                      version of this layout
 //!     lock                        locked by the task that uses the directory
+//!     <store>/layout              what the directory holds: kind of store, length of segments
 //!     <store>/main/               a tree: rows of the store, and what it knows about itself
 //!     <store>/segment-<number>/   a tree per segment: rows of one interval of event time
 //! ```
@@ -20,6 +21,7 @@
 mod compactor;
 mod engine;
 mod key_value;
+mod layout;
 mod place;
 mod row_key;
 mod rows;
@@ -32,6 +34,7 @@ mod window;
 
 pub(super) use engine::Engine;
 pub(super) use key_value::DiskKeyValueStore;
+pub(super) use layout::Claim;
 pub(super) use place::Place;
 pub(super) use rows::is_empty_range;
 pub(super) use session::DiskSessionStore;

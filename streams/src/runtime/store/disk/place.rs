@@ -62,10 +62,10 @@ impl Place {
         let directory = self.0.directory.display();
         if matches!(
             error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
         ) {
             return self.error(&format!(
-                "cannot {action} in {directory}: the disk is full\n  hint: free some space and \
+                "cannot {action} in {directory}: the disk is full ({error})\n  hint: free some space and \
                  start again; nothing is lost, the changelog has what is not on disk"
             ));
         }
@@ -98,7 +98,7 @@ mod tests {
         let text = place.tree("write", &lsm_tree::Error::Io(full)).to_string();
         assert!(text.starts_with("store \"counts\": cannot write in /state/app/0_1/counts:"));
         assert!(
-            text.contains("the disk is full\n  hint: free some space"),
+            text.contains("the disk is full (") && text.contains("hint: free some space"),
             "{text}"
         );
     }

@@ -139,6 +139,10 @@ impl Rows {
         &self.tree
     }
 
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.tree.disk_bytes()
+    }
+
     pub(super) fn approximate_len(&self) -> u64 {
         self.tree.approximate_len() + self.pending.len() as u64
     }

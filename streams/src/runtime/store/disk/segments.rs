@@ -172,6 +172,11 @@ impl Segments {
         self.open.values_mut().for_each(Rows::abandon);
     }
 
+    pub(super) fn disk_bytes(&self) -> u64 {
+        let rows = self.open.values().map(Rows::disk_bytes);
+        rows.sum::<u64>() + self.about.disk_bytes()
+    }
+
     pub(super) fn approximate_len(&self) -> u64 {
         self.open.values().map(Rows::approximate_len).sum()
     }
@@ -220,8 +225,13 @@ impl Segments {
     }
 
     fn interval_ms(&self) -> i64 {
-        (self.retention_ms / 2).max(MIN_INTERVAL_MS)
+        segment_interval_ms(self.retention_ms)
     }
+}
+
+/// The time that one segment holds.
+pub(super) fn segment_interval_ms(retention_ms: i64) -> i64 {
+    (retention_ms / 2).max(MIN_INTERVAL_MS)
 }
 
 impl Drop for Segments {

@@ -81,6 +81,10 @@ impl StateStore for DiskSessionStore {
         self.segments.pending_bytes()
     }
 
+    fn disk_bytes(&self) -> Option<u64> {
+        Some(self.segments.disk_bytes())
+    }
+
     fn abandon(&mut self) {
         self.segments.abandon();
     }

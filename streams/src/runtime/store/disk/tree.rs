@@ -131,6 +131,10 @@ impl Tree {
         self.is_abandoned = true;
     }
 
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.tree.disk_space()
+    }
+
     pub(super) fn approximate_len(&self) -> u64 {
         self.tree.approximate_len() as u64
     }

@@ -108,6 +108,10 @@ impl StateStore for DiskWindowStore {
         self.segments.pending_bytes()
     }
 
+    fn disk_bytes(&self) -> Option<u64> {
+        Some(self.segments.disk_bytes())
+    }
+
     fn abandon(&mut self) {
         self.segments.abandon();
     }
