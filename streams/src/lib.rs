@@ -16,13 +16,13 @@ pub use dsl::{
     ForeignKey, ForeignKeyJoin, GlobalKTable, GlobalKey, HasGrace, Hopping, HoppingSize, Inner,
     JoinRhs, Json, KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, NeedsGrace,
     OnError, Origin, Outer, Processor, ProcessorContext, ProcessorError, ProcessorInit,
-    ProcessorRecord, ProcessorStore, ProcessorStoreSpec, Punctuation, RecordPart, Repartitioned,
-    Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream, SessionWindowedKStream,
-    Sessions, Sliding, StoreAccess, StreamGlobalJoin, StreamJoined, StreamStreamJoin,
-    StreamTableJoin, StreamWindow, StrictBuffer, Suppressed, TableTableJoin, TableValue,
-    TestDriver, TestInput, TestOutput, TestStore, TestWindowStore, TimeWindowedCogroupedKStream,
-    TimeWindowedKStream, Topic, Topology, Tumbling, ValueContext, ValueProcessor, Window,
-    WindowBounds, Windowed, WindowedBy, windowed,
+    ProcessorRecord, ProcessorStore, ProcessorStoreSpec, Punctuation, RecordContext, RecordPart,
+    Repartitioned, SendTo, Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream,
+    SessionWindowedKStream, Sessions, Sliding, StoreAccess, StreamGlobalJoin, StreamJoined,
+    StreamStreamJoin, StreamTableJoin, StreamWindow, StrictBuffer, Suppressed, TableTableJoin,
+    TableValue, Target, TestDriver, TestInput, TestOutput, TestStore, TestVersionedStore,
+    TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topic, Topology, Tumbling,
+    ValueContext, ValueProcessor, Window, WindowBounds, Windowed, WindowedBy, windowed,
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{

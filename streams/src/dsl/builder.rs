@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::consumed::Consumed;
-use super::graph::{Graph, NodeKind, SharedGraph, Store, StoreId, build_source};
+use super::graph::{Graph, NodeKind, SharedGraph, StoreId, build_source};
 use super::kstream::KStream;
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
@@ -16,10 +16,11 @@ use super::on_error::OnError;
 use super::operators::source::Source;
 use super::operators::table::TableSource;
 use super::serde::Serde;
+use super::strict_names;
+use super::to_table::table_store;
 use super::topic::Topic;
 use super::topology::Topology;
-use super::typed_store::TypedStore;
-use crate::runtime::{SourceRole, StoreKind, StreamsError};
+use crate::runtime::{SourceRole, StreamsError};
 
 /// Builds a topology: streams and tables come from topics, operators hang on them.
 ///
@@ -69,6 +70,13 @@ impl Builder {
         self.graph.borrow_mut().on_deserialization_error = on_error;
     }
 
+    /// Whether every store and internal topic has to be named (KIP-1111): then
+    /// [`build`](Self::build) fails where one would get a numbered name, which another operator
+    /// before it would change. Off by default.
+    pub fn strict_names(&self, strict: bool) {
+        self.graph.borrow_mut().strict_names = strict;
+    }
+
     /// The records of a topic.
     #[must_use = "a stream does nothing until an operator hangs on it"]
     pub fn stream<K: Serde, V: Serde>(&self, topic: &Topic<K, V>) -> KStream<K, V> {
@@ -82,10 +90,33 @@ impl Builder {
         topic: &Topic<K, V>,
         consumed: Consumed,
     ) -> KStream<K, V> {
+        self.stream_of_with(&[topic], consumed)
+    }
+
+    /// The records of several topics as one stream, each topic in its own order. Joined with
+    /// another input, all of the topics must have as many partitions as that one.
+    #[must_use = "a stream does nothing until an operator hangs on it"]
+    pub fn stream_of<K: Serde, V: Serde>(&self, topics: &[&Topic<K, V>]) -> KStream<K, V> {
+        self.stream_of_with(topics, Consumed::new())
+    }
+
+    /// The records of several topics as one stream, read in another way than by default.
+    #[must_use = "a stream does nothing until an operator hangs on it"]
+    pub fn stream_of_with<K: Serde, V: Serde>(
+        &self,
+        topics: &[&Topic<K, V>],
+        consumed: Consumed,
+    ) -> KStream<K, V> {
         let mut graph = self.graph.borrow_mut();
         let name = graph.node_name(consumed.name, "KSTREAM-SOURCE-");
+        let topics: BTreeSet<_> = topics.iter().map(|topic| topic.name().to_owned()).collect();
+        if topics.is_empty() {
+            graph.mistake(format!(
+                "source \"{name}\" has no topics\n  hint: give `stream_of` at least one"
+            ));
+        }
         let kind = NodeKind::Source {
-            topic: topic.name().to_owned(),
+            topics: topics.into_iter().collect(),
             start_at: consumed.start_at,
             role: SourceRole::Stream,
             types: type_name::<(K, V)>(),
@@ -97,11 +128,9 @@ impl Builder {
             None => {
                 let on_error = consumed.on_error;
                 let on_error = on_error.unwrap_or_else(|| graph.on_deserialization_error.clone());
-                let topic = topic.name().to_owned();
                 let build = build_source(move |compiler, id| {
                     Ok(Box::new(Source::<K, V> {
                         id,
-                        topic: topic.clone(),
                         on_error: on_error.clone(),
                         children: compiler.children(id)?,
                     }))
@@ -157,13 +186,17 @@ impl Builder {
         }
         let mut topics = BTreeSet::new();
         for node in &graph.nodes {
-            if let NodeKind::Source { topic, .. } = &node.kind
-                && !topics.insert(topic)
-            {
+            let NodeKind::Source { topics: read, .. } = &node.kind else {
+                continue;
+            };
+            if let Some(topic) = read.iter().find(|topic| !topics.insert(*topic)) {
                 return Err(StreamsError::topology(format!(
-                    "topic \"{topic}\" is read twice with different types or settings\n  hint: read it once and use the stream or table twice"
+                    "topic \"{topic}\" is read twice with different types, settings or other topics\n  hint: read it once and use the stream or table twice"
                 )));
             }
+        }
+        if graph.strict_names {
+            strict_names::check(&graph)?;
         }
         Ok(Topology::new(Arc::new(graph.clone())))
     }
@@ -176,24 +209,16 @@ impl Builder {
     ) -> KTable<K, V> {
         let mut graph = self.graph.borrow_mut();
         let used = materialized.name.is_some();
-        let store_name = graph.store_name(materialized.name, &format!("{}-", topic.name()));
+        let store_name = graph.store_name(materialized.name.clone(), &format!("{}-", topic.name()));
         let given = consumed.name;
         let source_name = given.as_ref().map(|name| format!("{name}-source"));
         let source_name = graph.node_name(source_name, "KSTREAM-SOURCE-");
         let name = graph.node_name(given, "KTABLE-SOURCE-");
-        let store = graph.add_store(Store {
-            name: store_name,
-            kind: StoreKind::KeyValue,
-            caching: materialized.caching,
-            logging: materialized.logging,
-            used,
-            sends_old: false,
-            build: Arc::new(|index, store| Box::new(TypedStore::<V>::new(index, store))),
-        });
+        let store = table_store::<V>(&mut graph, store_name, &materialized, used);
         let on_error = consumed.on_error;
         let on_error = on_error.unwrap_or_else(|| graph.on_deserialization_error.clone());
         let kind = NodeKind::Source {
-            topic: topic.name().to_owned(),
+            topics: vec![topic.name().to_owned()],
             start_at: consumed.start_at,
             role: SourceRole::Table,
             types: type_name::<(K, V)>(),

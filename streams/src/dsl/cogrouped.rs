@@ -121,9 +121,9 @@ impl<K: Serde, A: Serde> CogroupedKStream<K, A> {
         let build_store: BuildStore =
             Arc::new(|index, store| Box::new(TypedStore::<A>::new(index, store)));
         let how = || How::Plain(Arc::clone(&initial));
-        let kind = StoreKind::KeyValue;
-        let (node, sources, store) =
-            self.add::<K>(materialized.into(), kind, build_store, None, how);
+        let materialized = materialized.into();
+        let kind = materialized.table_kind();
+        let (node, sources, store) = self.add::<K>(materialized, kind, build_store, None, how);
         let getter = store_getter::<K, A>(store);
         KTable::new(Rc::clone(&self.graph), node, sources, getter, store)
     }
@@ -151,15 +151,8 @@ impl<K: Serde, A: Serde> CogroupedKStream<K, A> {
             .map(|group| (group.lead)(&store_name))
             .collect();
         let mut graph = self.graph.borrow_mut();
-        let store = graph.add_store(Store {
-            name: store_name,
-            kind,
-            caching: materialized.caching,
-            logging: materialized.logging,
-            used: true,
-            sends_old: false,
-            build: build_store,
-        });
+        graph.check_kind(&store_name, kind, &materialized);
+        let store = graph.add_store(Store::new(store_name, kind, &materialized, build_store));
         let mut parents = Vec::new();
         for (index, (group, led)) in self.groups.iter().zip(&led).enumerate() {
             let name = self.suffixed(&mut graph, &format!("-cogroup-agg-{index}"), AGGREGATE);

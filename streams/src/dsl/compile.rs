@@ -22,7 +22,7 @@ use crate::runtime::{
 pub(crate) struct Part {
     /// Nodes in the order they were added.
     pub(crate) nodes: Vec<NodeId>,
-    /// Its source nodes; the runtime's [`SourceIndex`] counts these.
+    /// Its source nodes; the runtime's [`SourceIndex`] counts their topics.
     pub(crate) sources: Vec<NodeId>,
     /// Its stores; the runtime's [`StoreIndex`] counts these.
     pub(crate) stores: Vec<StoreId>,
@@ -104,11 +104,7 @@ pub(crate) fn application(graph: &Arc<Graph>) -> Application {
 }
 
 fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
-    let sources = part
-        .sources
-        .iter()
-        .filter_map(|id| source_topic(graph, *id))
-        .collect();
+    let inputs = part.inputs(graph);
     let repartition_topics = part
         .nodes
         .iter()
@@ -125,8 +121,10 @@ fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
         });
     let mut copartitioned = Vec::new();
     for (nodes, operator) in &graph.copartitions {
-        let index = |node: &NodeId| part.sources.iter().position(|source| source == node);
-        let sources: Vec<_> = nodes.iter().filter_map(index).map(SourceIndex).collect();
+        let is_member = |(node, _): &(usize, SourceTopic)| nodes.contains(&part.sources[*node]);
+        let members = inputs.iter().enumerate();
+        let members = members.filter(|(_, input)| is_member(input));
+        let sources: Vec<_> = members.map(|(index, _)| SourceIndex(index)).collect();
         if sources.len() > 1 {
             copartitioned.push(CoPartition {
                 sources,
@@ -137,7 +135,7 @@ fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
     let store = |id: &StoreId| store_spec(&graph.application_id, &graph.stores[id.0]);
     let (program_graph, program_part) = (Arc::clone(graph), Arc::new(part.clone()));
     SubTopology {
-        sources,
+        sources: inputs.into_iter().map(|(_, topic)| topic).collect(),
         copartitioned,
         repartition_topics: repartition_topics.collect(),
         stores: part.stores.iter().map(store).collect(),
@@ -148,19 +146,31 @@ fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
     }
 }
 
-fn source_topic(graph: &Graph, id: NodeId) -> Option<SourceTopic> {
-    match &graph.nodes[id.0].kind {
-        NodeKind::Source {
-            topic,
-            start_at,
-            role,
-            ..
-        } => Some(SourceTopic {
-            topic: graph.source_topic_name(topic, *role),
-            start_at: *start_at,
-            role: *role,
-        }),
-        _ => None,
+impl Part {
+    /// What the runtime reads, by [`SourceIndex`]: each topic of each source, with the source's
+    /// position.
+    fn inputs(&self, graph: &Graph) -> Vec<(usize, SourceTopic)> {
+        let mut inputs = Vec::new();
+        for (position, id) in self.sources.iter().enumerate() {
+            let NodeKind::Source {
+                topics,
+                start_at,
+                role,
+                ..
+            } = &graph.nodes[id.0].kind
+            else {
+                continue;
+            };
+            for topic in topics {
+                let topic = SourceTopic {
+                    topic: graph.source_topic_name(topic, *role),
+                    start_at: *start_at,
+                    role: *role,
+                };
+                inputs.push((position, topic));
+            }
+        }
+        inputs
     }
 }
 
@@ -169,6 +179,7 @@ fn store_spec(application_id: &str, store: &Store) -> StoreSpec {
     if !store.logging {
         spec.changelog = None;
     }
+    spec.place = store.place;
     spec
 }
 
@@ -199,13 +210,12 @@ impl<'a> Compiler<'a> {
             junctions.push(Some(compiler.build(id)?));
         }
         let mut sources: Vec<Box<dyn SourceNode>> = Vec::new();
-        let mut topics = Vec::new();
         for id in &part.sources {
             let source = compiler.build(*id)?.into_any().downcast::<BuiltSource>();
             sources.push(source.map_err(|_| wrong_type(&graph.nodes[id.0].name))?.0);
-            let topic = source_topic(graph, *id).map(|source| source.topic);
-            topics.push(KString::from(topic.unwrap_or_default()));
         }
+        let inputs = part.inputs(graph).into_iter();
+        let inputs = inputs.map(|(source, topic)| (source, KString::from(topic.topic)));
         let stores = part.stores.iter().enumerate().map(|(index, id)| {
             let store = &graph.stores[id.0];
             (store.build)(StoreIndex(index), store)
@@ -223,7 +233,7 @@ impl<'a> Compiler<'a> {
             buffer: BytesMut::new(),
             wake_at: i64::MAX,
         };
-        Ok(DslProgram::new(sources, topics, state))
+        Ok(DslProgram::new(sources, inputs.collect(), state))
     }
 
     /// The children of a node that pushes keys and values of these types.

@@ -54,8 +54,11 @@ fn sub_topology(graph: &Graph, part: &Part) -> String {
         let node = &graph.nodes[id.0];
         let name = &node.name;
         let _ = match &node.kind {
-            NodeKind::Source { topic, .. } => {
-                writeln!(text, "    Source: {name} (topics: [{topic}])")
+            NodeKind::Source { topics, .. } => {
+                let mut topics: Vec<_> = topics.iter().map(String::as_str).collect();
+                names_by_hash(&mut topics);
+                let topics = topics.join(", ");
+                writeln!(text, "    Source: {name} (topics: [{topics}])")
             }
             NodeKind::Processor => {
                 writeln!(
@@ -67,11 +70,11 @@ fn sub_topology(graph: &Graph, part: &Part) -> String {
             NodeKind::Sink { topic } | NodeKind::RepartitionSink { topic } => {
                 writeln!(text, "    Sink: {name} (topic: {topic})")
             }
+            NodeKind::DynamicSink { extractor } => {
+                writeln!(text, "    Sink: {name} (extractor class: {extractor})")
+            }
         };
-        if !matches!(
-            node.kind,
-            NodeKind::Sink { .. } | NodeKind::RepartitionSink { .. }
-        ) {
+        if !node.kind.is_sink() {
             let _ = writeln!(text, "      --> {}", names(graph, &links.children[id.0]));
         }
         if !matches!(node.kind, NodeKind::Source { .. }) {

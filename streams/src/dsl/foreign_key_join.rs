@@ -25,7 +25,7 @@ use super::operators::table::Change;
 use super::serde::Serde;
 use super::subscription::{Response, Subscription};
 use super::to_table::{keep, table_store};
-use crate::runtime::{SourceRole, StartAt, StoreKind};
+use crate::runtime::{SourceRole, StartAt, StoreKind, StorePlace};
 
 /// Finds the foreign key in a left entry; `None` where it has none.
 type Extractor<K, V, KO> = Arc<dyn Fn(&K, &V) -> Option<KO> + Send + Sync>;
@@ -329,17 +329,15 @@ fn full_name(graph: &Graph, topic: &str) -> KString {
 }
 
 fn add_source<K: Serde, V: Serde>(graph: &mut Graph, name: String, topic: &str) -> NodeId {
-    let full_name = graph.source_topic_name(topic, SourceRole::Repartition);
     let build = build_source(move |compiler, id| {
         Ok(Box::new(Source::<K, V> {
             id,
-            topic: full_name.clone(),
             on_error: OnError::Fail,
             children: compiler.children(id)?,
         }))
     });
     let kind = NodeKind::Source {
-        topic: topic.to_owned(),
+        topics: vec![topic.to_owned()],
         start_at: StartAt::Earliest,
         role: SourceRole::Repartition,
         types: type_name::<(K, V)>(),
@@ -354,6 +352,7 @@ fn subscription_store(graph: &mut Graph, name: String) -> StoreId {
         kind: StoreKind::KeyValue,
         caching: false,
         logging: true,
+        place: StorePlace::AsConfigured,
         used: true,
         sends_old: false,
         build: Arc::new(|_, _| Box::new(())),

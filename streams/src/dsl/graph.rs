@@ -3,14 +3,16 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compile::Compiler;
 use super::global_table::Global;
+use super::materialized::Materialized;
 use super::node::{Built, BuiltSource, Node, NodeId, SourceNode, TypedNode};
 use super::on_error::OnError;
-use crate::runtime::{SourceRole, StartAt, StoreIndex, StoreKind, StreamsError};
+use crate::runtime::{SourceRole, StartAt, StoreIndex, StoreKind, StorePlace, StreamsError};
 
 /// The graph that a builder and all its streams and tables share.
 pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
@@ -47,7 +49,11 @@ pub(crate) struct Graph {
     pub(crate) fixed_partitions: BTreeMap<String, i32>,
     /// The first mistake; shown when the topology is built, so that streams need no `?`.
     pub(crate) mistake: Option<StreamsError>,
+    /// Whether internal topics and stores must not have numbered names (KIP-1111).
+    pub(crate) strict_names: bool,
     next_index: usize,
+    /// All numbered names that were given out.
+    numbered: BTreeSet<String>,
     /// Nodes that were used again, and how many nodes there were then: Kafka Streams adds them to
     /// its topology only after those.
     used_again: BTreeMap<NodeId, usize>,
@@ -68,7 +74,8 @@ pub(crate) struct GraphNode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     Source {
-        topic: String,
+        /// At least one; all are read as one, in the order of their names.
+        topics: Vec<String>,
         start_at: StartAt,
         role: SourceRole,
         /// Names of the key's and the value's type.
@@ -78,10 +85,24 @@ pub(crate) enum NodeKind {
     Sink {
         topic: String,
     },
+    /// Writes to topics that a closure names; this is the closure's type.
+    DynamicSink {
+        extractor: &'static str,
+    },
     /// Writes a repartition topic; the name is without the application id.
     RepartitionSink {
         topic: String,
     },
+}
+
+impl NodeKind {
+    /// Whether nothing comes behind it.
+    pub(crate) const fn is_sink(&self) -> bool {
+        match self {
+            Self::Sink { .. } | Self::DynamicSink { .. } | Self::RepartitionSink { .. } => true,
+            Self::Source { .. } | Self::Processor => false,
+        }
+    }
 }
 
 /// What later operators need to know of a windowed aggregation.
@@ -104,11 +125,33 @@ pub(crate) struct Store {
     pub(crate) kind: StoreKind,
     pub(crate) caching: bool,
     pub(crate) logging: bool,
+    pub(crate) place: StorePlace,
     /// Whether anything needs it. A table that nobody looks into has no store.
     pub(crate) used: bool,
     /// Whether what the store emits carries the value before; set by [`Graph::send_old_values`].
     pub(crate) sends_old: bool,
     pub(crate) build: BuildStore,
+}
+
+impl Store {
+    /// A store that is needed, kept as `materialized` says. Versions are not cached.
+    pub(crate) fn new(
+        name: String,
+        kind: StoreKind,
+        materialized: &Materialized,
+        build: BuildStore,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            caching: materialized.caching && !matches!(kind, StoreKind::Versioned { .. }),
+            logging: materialized.logging,
+            place: materialized.place,
+            used: true,
+            sends_old: false,
+            build,
+        }
+    }
 }
 
 impl Graph {
@@ -128,7 +171,9 @@ impl Graph {
             globals: Vec::new(),
             fixed_partitions: BTreeMap::new(),
             mistake: None,
+            strict_names: false,
             next_index: 0,
+            numbered: BTreeSet::new(),
             used_again: BTreeMap::new(),
         }
     }
@@ -148,7 +193,16 @@ impl Graph {
     pub(crate) fn numbered(&mut self, prefix: &str) -> String {
         let index = self.next_index;
         self.next_index += 1;
-        format!("{prefix}{index:010}")
+        let name = format!("{prefix}{index:010}");
+        self.numbered.insert(name.clone());
+        name
+    }
+
+    /// Whether a name is a numbered one, or one made from it, not one that was given.
+    pub(crate) fn is_numbered(&self, name: &str) -> bool {
+        let up_to = (Bound::Unbounded, Bound::Included(name));
+        let before = self.numbered.range::<str, _>(up_to).next_back();
+        before.is_some_and(|numbered| name.starts_with(numbered.as_str()))
     }
 
     /// Notes that a node is used by another operator as by its first.
@@ -229,6 +283,35 @@ impl Graph {
         for store in stores {
             self.stores[store.0].used = true;
             self.stores[store.0].sends_old = true;
+        }
+    }
+
+    /// Whether a table knows its former values: its store does, or, without one, the table that
+    /// it is filtered or mapped from.
+    pub(crate) fn is_versioned(&self, table: NodeId) -> bool {
+        self.history_ms(table).is_some()
+    }
+
+    /// How far back a versioned table knows its former values; `None` if it is not versioned.
+    pub(crate) fn history_ms(&self, table: NodeId) -> Option<i64> {
+        let node = &self.nodes[table.0];
+        if self.relays_old.contains(&table) {
+            return None;
+        }
+        let kept = node.stores.first().map(|store| self.stores[store.0].kind);
+        match (kept, node.parents.as_slice()) {
+            (Some(StoreKind::Versioned { history_ms }), _) => Some(history_ms),
+            (None, [parent]) => self.history_ms(*parent),
+            _ => None,
+        }
+    }
+
+    /// Refuses a versioned store where windows are kept.
+    pub(crate) fn check_kind(&mut self, name: &str, kind: StoreKind, materialized: &Materialized) {
+        if materialized.history.is_some() && !matches!(kind, StoreKind::Versioned { .. }) {
+            self.mistake(format!(
+                "store \"{name}\" cannot be versioned, it keeps windows\n  hint: give it Materialized::named, with `.retention(..)` if it is to know more windows"
+            ));
         }
     }
 

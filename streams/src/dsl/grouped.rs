@@ -128,7 +128,7 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
         materialized: Materialized,
         add: impl Fn(&K, &V, &mut Option<A>) + Data,
     ) -> KTable<K, A> {
-        let kind = StoreKind::KeyValue;
+        let kind = materialized.table_kind();
         let build_store: BuildStore =
             Arc::new(|index, store| Box::new(TypedStore::<A>::new(index, store)));
         let (stream, name, store) = self.prepare(prefix, materialized, kind, build_store);
@@ -167,20 +167,13 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
         build: BuildStore,
     ) -> (KStream<K, V>, String, StoreId) {
         let mut graph = self.stream.graph.borrow_mut();
-        let store_name = graph.store_name(materialized.name, prefix);
+        let store_name = graph.store_name(materialized.name.clone(), prefix);
         let name = graph.node_name(self.next_name.clone(), prefix);
         drop(graph);
         let stream = self.by_key(&store_name);
         let mut graph = self.stream.graph.borrow_mut();
-        let store = graph.add_store(Store {
-            name: store_name,
-            kind,
-            caching: materialized.caching,
-            logging: materialized.logging,
-            used: true,
-            sends_old: false,
-            build,
-        });
+        graph.check_kind(&store_name, kind, &materialized);
+        let store = graph.add_store(Store::new(store_name, kind, &materialized, build));
         drop(graph);
         (stream, name, store)
     }

@@ -210,7 +210,7 @@ impl<K: Serde, V: Serde> KGroupedTable<K, V> {
         let short_name = format!("{prefix}{REPARTITION_SUFFIX}");
         let mut graph = self.graph.borrow_mut();
         let topic = graph.source_topic_name(&short_name, SourceRole::Repartition);
-        let sink_topic = KString::from(topic.clone());
+        let sink_topic = KString::from(topic);
         let build = build_node::<K, Change<V>>(move |_, id| {
             let topic = sink_topic.clone();
             Ok(Box::new(Sink { id, topic }) as Box<dyn Node<K, Change<V>>>)
@@ -222,13 +222,12 @@ impl<K: Serde, V: Serde> KGroupedTable<K, V> {
         let build = build_source(move |compiler, id| {
             Ok(Box::new(Source::<K, Change<V>> {
                 id,
-                topic: topic.clone(),
                 on_error: OnError::Fail,
                 children: compiler.children(id)?,
             }))
         });
         let kind = NodeKind::Source {
-            topic: short_name,
+            topics: vec![short_name],
             start_at: StartAt::Earliest,
             role: SourceRole::Repartition,
             types: type_name::<(K, Change<V>)>(),

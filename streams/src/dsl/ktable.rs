@@ -18,7 +18,7 @@ use super::operators::table::{
 };
 use super::serde::Serde;
 use super::to_table::{keep, table_store};
-use crate::runtime::StreamsError;
+use crate::runtime::{StoreKind, StreamsError};
 
 /// A table: the last value of each key, and a stream of its changes.
 ///
@@ -367,6 +367,10 @@ pub(super) fn store_getter<K: Data, V: Serde>(store: StoreId) -> GetterFactory<K
     Arc::new(move |compiler| {
         Ok(Box::new(StoreGetter {
             store: compiler.needed_store(store)?,
+            is_versioned: matches!(
+                compiler.graph().stores[store.0].kind,
+                StoreKind::Versioned { .. }
+            ),
             value: PhantomData,
         }))
     })

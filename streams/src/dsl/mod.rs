@@ -32,6 +32,7 @@ mod processor;
 mod processor_store;
 mod program;
 mod repartition;
+mod routing;
 mod serde;
 mod session_stream;
 mod sessions;
@@ -39,6 +40,7 @@ mod sliding;
 mod store_bytes;
 mod stream_join;
 mod stream_table_join;
+mod strict_names;
 mod subscription;
 mod suppress;
 mod suppressed;
@@ -76,6 +78,7 @@ pub use processor::{
     ProcessorStore, ProcessorStoreSpec, Punctuation, StoreAccess, ValueContext, ValueProcessor,
 };
 pub use repartition::Repartitioned;
+pub use routing::{RecordContext, SendTo, Target};
 pub use serde::{Json, RecordPart, Serde, SerdeContext, SerdeError};
 pub use session_stream::SessionWindowedKStream;
 pub use sessions::Sessions;
@@ -84,7 +87,9 @@ pub use stream_join::StreamStreamJoin;
 pub use stream_table_join::StreamTableJoin;
 pub use suppressed::{BufferConfig, EagerBuffer, StrictBuffer, Suppressed};
 pub use table_join::TableTableJoin;
-pub use test_driver::{TestDriver, TestInput, TestOutput, TestStore, TestWindowStore, windowed};
+pub use test_driver::{
+    TestDriver, TestInput, TestOutput, TestStore, TestVersionedStore, TestWindowStore, windowed,
+};
 pub use to_table::TableValue;
 pub use topic::Topic;
 pub use topology::Topology;

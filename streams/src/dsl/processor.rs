@@ -15,7 +15,9 @@ use super::node::NodeId;
 use super::operators::processor::{Process, ProcessValues};
 use super::serde::Serde;
 use super::windows::millis;
-use crate::runtime::{PunctuationId, PunctuationType, StoreIndex, StoreKind, StreamsError, TaskId};
+use crate::runtime::{
+    PunctuationId, PunctuationType, StoreIndex, StoreKind, StorePlace, StreamsError, TaskId,
+};
 
 pub use super::operators::processor::{ProcessorContext, ValueContext};
 pub use super::processor_store::{ProcessorStore, StoreAccess};
@@ -113,6 +115,7 @@ pub trait ValueProcessor<K, V>: Send + 'static {
 pub struct ProcessorStoreSpec {
     name: String,
     logging: bool,
+    place: StorePlace,
     types: &'static str,
 }
 
@@ -123,6 +126,7 @@ impl ProcessorStoreSpec {
         Self {
             name: name.into(),
             logging: true,
+            place: StorePlace::AsConfigured,
             types: type_name::<(K, V)>(),
         }
     }
@@ -131,6 +135,20 @@ impl ProcessorStoreSpec {
     #[must_use]
     pub const fn without_changelog(mut self) -> Self {
         self.logging = false;
+        self
+    }
+
+    /// Keeps the store in memory, also where the application has a state directory.
+    #[must_use]
+    pub const fn in_memory(mut self) -> Self {
+        self.place = StorePlace::InMemory;
+        self
+    }
+
+    /// Keeps the store on disk; an application without a state directory does not start.
+    #[must_use]
+    pub const fn persistent(mut self) -> Self {
+        self.place = StorePlace::Persistent;
         self
     }
 }
@@ -273,6 +291,7 @@ fn connect(graph: &mut Graph, spec: &ProcessorStoreSpec) -> StoreId {
         kind: StoreKind::KeyValue,
         caching: false,
         logging: spec.logging,
+        place: spec.place,
         used: true,
         sends_old: false,
         build: Arc::new(|_, _| Box::new(())),

@@ -9,19 +9,20 @@ use crate::runtime::{PunctuationId, Record, SourceIndex, StreamsError, TaskConte
 /// The program of one task: its sources, which own all other nodes, and what the nodes share.
 pub(crate) struct DslProgram {
     sources: Vec<Box<dyn SourceNode>>,
-    topics: Vec<KString>,
+    /// Which source takes the records of each of the runtime's sources, and their topic.
+    inputs: Vec<(usize, KString)>,
     state: ProgramState,
 }
 
 impl DslProgram {
     pub(crate) fn new(
         sources: Vec<Box<dyn SourceNode>>,
-        topics: Vec<KString>,
+        inputs: Vec<(usize, KString)>,
         state: ProgramState,
     ) -> Self {
         Self {
             sources,
-            topics,
+            inputs,
             state,
         }
     }
@@ -55,8 +56,9 @@ impl TaskProgram for DslProgram {
         records: &[Record],
         task: &mut TaskContext<'_>,
     ) -> Result<(), StreamsError> {
-        self.state.origin_topic = self.topics[source.0].clone();
-        let node = &mut self.sources[source.0];
+        let (node, topic) = &self.inputs[source.0];
+        self.state.origin_topic = topic.clone();
+        let node = &mut self.sources[*node];
         let mut cx = Cx {
             task,
             state: &mut self.state,

@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use moldau_client::KString;
 
@@ -10,6 +11,7 @@ use super::graph::{NodeKind, build_node, build_source};
 use super::kstream::KStream;
 use super::node::Node;
 use super::on_error::OnError;
+use super::operators::routed_sink::{ChoosePartitions, Destination, RoutedSink};
 use super::operators::sink::{DropNullKeys, Sink};
 use super::operators::source::Source;
 use super::serde::Serde;
@@ -51,6 +53,12 @@ impl<K: Serde, V: Serde> KStream<K, V> {
     /// without a key are dropped.
     #[must_use]
     pub fn repartition(&self, repartitioned: Repartitioned) -> Self {
+        let name = self.repartition_name(repartitioned);
+        self.repartitioned(&name, NullKeys::Drop)
+    }
+
+    /// The name of the topic without its suffix; notes how many partitions it is to have.
+    pub(super) fn repartition_name(&self, repartitioned: Repartitioned) -> String {
         let mut graph = self.graph.borrow_mut();
         let name = match repartitioned.name {
             Some(name) => name,
@@ -65,8 +73,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
             let topic = format!("{name}{REPARTITION_SUFFIX}");
             graph.fixed_partitions.insert(topic, partitions);
         }
-        drop(graph);
-        self.repartitioned(&name, NullKeys::Drop)
+        name
     }
 
     /// The same records, read back from a topic in which they are partitioned by their key.
@@ -74,6 +81,16 @@ impl<K: Serde, V: Serde> KStream<K, V> {
     /// `prefix` is the name of the grouping, join or store; numbered names give numbered nodes,
     /// others are named after the topic, as in Kafka Streams.
     pub(super) fn repartitioned(&self, prefix: &str, null_keys: NullKeys) -> Self {
+        self.repartitioned_by(prefix, null_keys, None)
+    }
+
+    /// As [`repartitioned`](Self::repartitioned), with a partitioner of one's own.
+    pub(super) fn repartitioned_by(
+        &self,
+        prefix: &str,
+        null_keys: NullKeys,
+        partitioner: Option<Arc<ChoosePartitions<K, V>>>,
+    ) -> Self {
         let short_name = if prefix.ends_with(REPARTITION_SUFFIX) {
             prefix.to_owned()
         } else {
@@ -105,10 +122,17 @@ impl<K: Serde, V: Serde> KStream<K, V> {
             build,
         );
 
-        let sink_topic = KString::from(topic.clone());
+        let sink_topic = KString::from(topic);
         let build = build_node::<K, V>(move |_, id| {
             let topic = sink_topic.clone();
-            Ok(Box::new(Sink { id, topic }) as Box<dyn Node<K, V>>)
+            Ok(match &partitioner {
+                None => Box::new(Sink { id, topic }) as Box<dyn Node<K, V>>,
+                Some(partitioner) => Box::new(RoutedSink {
+                    id,
+                    destination: Destination::Topic(topic),
+                    partitioner: Some(Arc::clone(partitioner)),
+                }),
+            })
         });
         let kind = NodeKind::RepartitionSink {
             topic: short_name.clone(),
@@ -118,13 +142,12 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         let build = build_source(move |compiler, id| {
             Ok(Box::new(Source::<K, V> {
                 id,
-                topic: topic.clone(),
                 on_error: OnError::Fail,
                 children: compiler.children(id)?,
             }))
         });
         let kind = NodeKind::Source {
-            topic: short_name,
+            topics: vec![short_name],
             start_at: StartAt::Earliest,
             role: SourceRole::Repartition,
             types: type_name::<(K, V)>(),

@@ -5,13 +5,23 @@ use bytes::{Bytes, BytesMut};
 use super::graph::Store;
 use super::serde::{Serde, SerdeContext, encode};
 use super::windowed::split_windowed;
-use crate::runtime::{StoreIndex, StoreKind, StoredValue, StreamsError, TaskContext};
+use crate::runtime::{
+    StoreIndex, StoreKind, StoredValue, StreamsError, TaskContext, VersionPut, VersionedValue,
+};
+
+/// How a store is read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    KeyValue,
+    Windowed,
+    Versioned,
+}
 
 /// Reads and writes a store's bytes. Keys of window stores are `key | window start (8 bytes)`.
 pub(crate) struct StoreBytes {
     name: String,
     index: StoreIndex,
-    is_windowed: bool,
+    kind: Kind,
     buffer: BytesMut,
 }
 
@@ -20,7 +30,14 @@ impl StoreBytes {
         Self {
             name: store.name.clone(),
             index,
-            is_windowed: matches!(store.kind, StoreKind::Window { .. }),
+            kind: match store.kind {
+                StoreKind::Window { .. } => Kind::Windowed,
+                StoreKind::Versioned { .. } => Kind::Versioned,
+                StoreKind::KeyValue
+                | StoreKind::SuppressBuffer
+                | StoreKind::JoinWindow { .. }
+                | StoreKind::Session { .. } => Kind::KeyValue,
+            },
             buffer: BytesMut::new(),
         }
     }
@@ -30,11 +47,43 @@ impl StoreBytes {
         task: &mut TaskContext<'_>,
         key: &Bytes,
     ) -> Result<Option<StoredValue>, StreamsError> {
-        if !self.is_windowed {
-            return task.store(self.index)?.get(key);
+        match self.kind {
+            Kind::KeyValue => task.store(self.index)?.get(key),
+            Kind::Versioned => {
+                let version = task.versioned_store(self.index)?.get(key)?;
+                Ok(version.map(stored))
+            }
+            Kind::Windowed => {
+                let (key, start) = self.window_key(key)?;
+                task.window_store(self.index)?.get(&key, start)
+            }
         }
-        let (key, start) = self.window_key(key)?;
-        task.window_store(self.index)?.get(&key, start)
+    }
+
+    /// What was valid at a point of event time; only of a versioned store.
+    pub(crate) fn load_as_of(
+        &self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+        timestamp: i64,
+    ) -> Result<Option<StoredValue>, StreamsError> {
+        let store = task.versioned_store(self.index)?;
+        Ok(store.get_as_of(key, timestamp)?.map(stored))
+    }
+
+    pub(crate) const fn is_versioned(&self) -> bool {
+        matches!(self.kind, Kind::Versioned)
+    }
+
+    /// Puts a version, or with `None` the end of one; only into a versioned store.
+    pub(crate) fn put_version(
+        &self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) -> Result<VersionPut, StreamsError> {
+        task.versioned_store(self.index)?.put(key, value, timestamp)
     }
 
     pub(crate) fn put(
@@ -44,7 +93,7 @@ impl StoreBytes {
         value: &[u8],
         timestamp: i64,
     ) -> Result<(), StreamsError> {
-        if !self.is_windowed {
+        if self.kind != Kind::Windowed {
             return task.store(self.index)?.put(key, value, timestamp);
         }
         let (key, start) = self.window_key(key)?;
@@ -60,7 +109,7 @@ impl StoreBytes {
         key: &Bytes,
         timestamp: i64,
     ) -> Result<(), StreamsError> {
-        if !self.is_windowed {
+        if self.kind != Kind::Windowed {
             return task.store(self.index)?.delete(key, timestamp);
         }
         let (key, start) = self.window_key(key)?;
@@ -99,5 +148,12 @@ impl StoreBytes {
             store: self.name.clone(),
             reason,
         }
+    }
+}
+
+fn stored(version: VersionedValue) -> StoredValue {
+    StoredValue {
+        value: version.value,
+        timestamp: version.valid_from,
     }
 }

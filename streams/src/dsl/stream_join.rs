@@ -14,7 +14,7 @@ use super::operators::stateless::Merge;
 use super::operators::stream_join::{JoinSide, JoinTime, KeepWindow, SideJoiner};
 use super::repartition::NullKeys;
 use super::serde::Serde;
-use crate::runtime::StoreKind;
+use crate::runtime::{StoreKind, StorePlace};
 
 /// A join of two streams, to be ended with [`by`](Self::by).
 ///
@@ -268,6 +268,7 @@ impl Stores {
                 kind,
                 caching: false,
                 logging,
+                place: StorePlace::AsConfigured,
                 used: true,
                 sends_old: false,
                 build: Arc::new(|_, _| Box::new(JoinTime::default())),

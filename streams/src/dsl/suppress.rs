@@ -11,7 +11,7 @@ use super::operators::suppress::{Suppress, SuppressBuffer, SuppressGetter};
 use super::operators::table::Change;
 use super::serde::Serde;
 use super::suppressed::{Suppressed, Wait};
-use crate::runtime::StoreKind;
+use crate::runtime::{StoreKind, StorePlace};
 
 impl<K: Serde, V: Serde> KTable<K, V> {
     /// The same table, with updates that come later and fewer: until a window closes, or until a
@@ -44,6 +44,11 @@ impl<K: Serde, V: Serde> KTable<K, V> {
         let name = given.unwrap_or_else(|| graph.numbered(SUPPRESS));
         let store_name = graph.store_name(store_name, SUPPRESS);
         let info = window_info(&graph, self.node);
+        if graph.is_versioned(self.node) {
+            graph.mistake(format!(
+                "operator {name} cannot hold back the updates of a versioned table\n  hint: give the table a store without versions first, for example with `map_values_as`"
+            ));
+        }
         let wait_ms = match (suppressed.wait, info) {
             (Wait::TimeLimit(limit_ms), _) => limit_ms,
             (Wait::UntilWindowCloses, Some(info)) => info.close_after_ms,
@@ -59,6 +64,7 @@ impl<K: Serde, V: Serde> KTable<K, V> {
             kind: StoreKind::SuppressBuffer,
             caching: false,
             logging: suppressed.buffer.logging,
+            place: StorePlace::AsConfigured,
             used: true,
             sends_old: false,
             build: Arc::new(|_, _| Box::new(SuppressBuffer::default())),

@@ -70,6 +70,16 @@ impl TestDriver {
         }
     }
 
+    /// A versioned store to look into, by the types of its keys and values.
+    #[must_use]
+    pub fn versioned_store<K: Serde, V: Serde>(&self, name: &str) -> TestVersionedStore<K, V> {
+        TestVersionedStore {
+            driver: Rc::clone(&self.driver),
+            name: name.to_owned(),
+            types: PhantomData,
+        }
+    }
+
     /// Commits; with [`CommitMode::Manual`](crate::runtime::CommitMode) nothing else does.
     ///
     /// # Panics
@@ -314,6 +324,40 @@ impl<K: Serde, V: Serde> TestWindowStore<K, V> {
     }
 }
 
+/// A versioned store to look into.
+pub struct TestVersionedStore<K, V> {
+    driver: Rc<RefCell<LocalDriver>>,
+    name: String,
+    types: PhantomData<fn(K, V)>,
+}
+
+impl<K: Serde, V: Serde> TestVersionedStore<K, V> {
+    /// The latest value of a key, in whichever partition it is.
+    ///
+    /// # Panics
+    /// There is no such store, or it holds other types.
+    #[must_use]
+    pub fn get(&self, key: impl Into<K>) -> Option<V> {
+        self.get_as_of(key, i64::MAX)
+    }
+
+    /// The value of a key that was valid at a point of event time.
+    ///
+    /// # Panics
+    /// There is no such store, or it holds other types.
+    #[must_use]
+    pub fn get_as_of(&self, key: impl Into<K>, timestamp: i64) -> Option<V> {
+        let key = key_bytes(&self.name, &key.into());
+        let mut driver = self.driver.borrow_mut();
+        let found = partitions(&driver).into_iter().find_map(|partition| {
+            let store = driver.versioned_store(&self.name, partition)?;
+            let version = store.get_as_of(&key, timestamp);
+            Some(version.expect("a store that can be read")?.value)
+        });
+        found.map(|bytes| value_of(&self.name, &bytes))
+    }
+}
+
 /// A windowed key as an output topic gives it back: without the window's end.
 #[must_use]
 pub fn windowed<K>(key: impl Into<K>, start: i64) -> Windowed<K> {
@@ -354,6 +398,15 @@ impl<K, V> fmt::Debug for TestStore<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_tuple("TestStore")
+            .field(&self.name)
+            .finish()
+    }
+}
+
+impl<K, V> fmt::Debug for TestVersionedStore<K, V> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("TestVersionedStore")
             .field(&self.name)
             .finish()
     }

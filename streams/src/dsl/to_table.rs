@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::compile::Compiler;
 use super::data::Data;
-use super::graph::{Graph, NodeKind, Store, StoreId, build_node};
+use super::graph::{BuildStore, Graph, NodeKind, Store, StoreId, build_node};
 use super::kstream::KStream;
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
@@ -16,7 +16,7 @@ use super::operators::table_store::{TableStore, Updates};
 use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::typed_store::TypedStore;
-use crate::runtime::{StoreKind, StreamsError};
+use crate::runtime::StreamsError;
 
 /// Values of a stream that can be entries of a table of `T`: those of `T`, and those of
 /// `Option<T>`, whose `None` removes the key.
@@ -97,15 +97,10 @@ pub(super) fn table_store<V: Serde>(
     materialized: &Materialized,
     used: bool,
 ) -> StoreId {
-    graph.add_store(Store {
-        name,
-        kind: StoreKind::KeyValue,
-        caching: materialized.caching,
-        logging: materialized.logging,
-        used,
-        sends_old: false,
-        build: Arc::new(|index, store| Box::new(TypedStore::<V>::new(index, store))),
-    })
+    let build: BuildStore = Arc::new(|index, store| Box::new(TypedStore::<V>::new(index, store)));
+    let mut store = Store::new(name, materialized.table_kind(), materialized, build);
+    store.used = used;
+    graph.add_store(store)
 }
 
 /// The node that keeps a table in its store, if the store is needed.

@@ -15,7 +15,7 @@ use moldau_client::RecordHeader;
 use super::graph::Store;
 use super::serde::Serde;
 use super::store_bytes::StoreBytes;
-use crate::runtime::{CacheBudget, StoreIndex, StreamsError, TaskContext};
+use crate::runtime::{CacheBudget, StoreIndex, StreamsError, TaskContext, VersionPut};
 
 /// A typed store.
 pub(crate) struct TypedStore<V> {
@@ -52,6 +52,8 @@ pub(crate) struct Emission<V> {
     pub(crate) raw_value: Option<Bytes>,
     pub(crate) timestamp: i64,
     pub(crate) headers: Vec<RecordHeader>,
+    /// False for a version that is older than the key's latest.
+    pub(crate) is_latest: bool,
 }
 
 impl<V: Serde> TypedStore<V> {
@@ -184,6 +186,9 @@ impl<V: Serde> TypedStore<V> {
         task: &mut TaskContext<'_>,
         key: &Bytes,
     ) -> Result<Option<Emission<V>>, StreamsError> {
+        if self.bytes.is_versioned() {
+            return self.write_version(task, key);
+        }
         let is_caching = self.is_caching(task);
         let Some(entry) = self.entries.get_mut(key) else {
             return Ok(None);
@@ -195,6 +200,7 @@ impl<V: Serde> TypedStore<V> {
             raw_value: None,
             timestamp: entry.timestamp,
             headers: std::mem::take(&mut entry.headers),
+            is_latest: true,
         };
         emission.raw_value = self.bytes.encode(emission.value.as_ref().as_ref())?;
         let before = if self.sends_old {
@@ -229,6 +235,51 @@ impl<V: Serde> TypedStore<V> {
         };
         emission.old = before.map(Arc::new);
         Ok(emits.then_some(emission))
+    }
+
+    /// Puts a version and says what to emit: nothing, if it is too late. The entry is forgotten,
+    /// because it may not be the latest one, which is what a look-up wants.
+    fn write_version(
+        &mut self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+    ) -> Result<Option<Emission<V>>, StreamsError> {
+        let Some(entry) = self.entries.remove(key) else {
+            return Ok(None);
+        };
+        let before = if self.sends_old {
+            let loaded = self.bytes.load(task, key)?;
+            Some(Arc::new(self.bytes.decode::<V>(loaded)?.0))
+        } else {
+            None
+        };
+        let raw_value = self.bytes.encode(entry.value.as_ref().as_ref())?;
+        let (value, timestamp) = (raw_value.as_deref(), entry.timestamp);
+        let put = self.bytes.put_version(task, key, value, timestamp)?;
+        if put == VersionPut::TooLate {
+            task.drop_records(1);
+            return Ok(None);
+        }
+        Ok(Some(Emission {
+            value: entry.value,
+            old: before,
+            raw_value,
+            timestamp,
+            headers: entry.headers,
+            is_latest: put == VersionPut::Latest,
+        }))
+    }
+
+    /// The value of a key as it was at a point of event time; only of a versioned store.
+    pub(crate) fn get_as_of(
+        &mut self,
+        task: &mut TaskContext<'_>,
+        key: &Bytes,
+        timestamp: i64,
+    ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
+        let loaded = self.bytes.load_as_of(task, key, timestamp)?;
+        let (value, timestamp) = self.bytes.decode(loaded)?;
+        Ok((Arc::new(value), timestamp))
     }
 
     /// Ends a flush: frees the memory if there is too little, or no cache at all.

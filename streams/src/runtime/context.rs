@@ -9,6 +9,7 @@ use super::cache_budget::CacheBudget;
 use super::error::StreamsError;
 use super::global::{GlobalIndex, GlobalStore};
 use super::offset_metadata::ProcessorMetadata;
+use super::partition_counts::PartitionCounts;
 use super::punctuation::{PunctuationId, PunctuationQueue, PunctuationType};
 use super::record::OutputRecord;
 use super::store::{
@@ -38,6 +39,7 @@ pub(crate) struct TaskState {
     /// What operators keep with the committed offsets.
     pub(crate) processor_metadata: ProcessorMetadata,
     pub(crate) cache_budget: Arc<CacheBudget>,
+    pub(crate) partition_counts: Arc<dyn PartitionCounts>,
     /// What the program sent since the runtime last took it.
     pub(crate) outputs: Vec<Output>,
     pub(crate) commit_requested: bool,
@@ -217,6 +219,14 @@ impl<'a> TaskContext<'a> {
         index: StoreIndex,
     ) -> Result<&mut dyn VersionedStore, StreamsError> {
         slot(&mut self.state.stores, index)?.versioned()
+    }
+
+    /// How many partitions a topic has that this program writes to; at least 1.
+    ///
+    /// # Errors
+    /// The topic does not exist, or the cluster cannot be asked.
+    pub fn partition_count(&self, topic: &KString) -> Result<i32, StreamsError> {
+        self.state.partition_counts.partition_count(topic)
     }
 
     /// Writes a record; it is on its way at the latest when the next commit begins.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::StreamsError;
 use super::record::Record;
-use super::store::{KeyValueStore, StoreKind, StoreSlot, StoreSpec, StoredValue};
+use super::store::{KeyValueStore, StoreKind, StorePlace, StoreSlot, StoreSpec, StoredValue};
 
 /// Brings a record of a global table's topic into its store.
 pub type GlobalUpdate =
@@ -71,6 +71,7 @@ impl GlobalStore {
             name: table.store.clone(),
             kind: StoreKind::KeyValue,
             changelog: None,
+            place: StorePlace::InMemory,
         };
         Self {
             name: table.store.as_str().into(),

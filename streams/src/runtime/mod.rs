@@ -18,6 +18,7 @@ mod local;
 mod metrics;
 mod named_metrics;
 mod offset_metadata;
+mod partition_counts;
 mod partition_group;
 mod plan;
 mod program;
@@ -48,8 +49,9 @@ pub use punctuation::{PunctuationId, PunctuationType};
 pub use query::{QueryAnswer, QueryEntry, QueryKind, StoreQuery};
 pub use record::{OutputRecord, Record};
 pub use store::{
-    KeyValueStore, SessionIter, SessionStore, SessionWindow, StoreIter, StoreKind, StoreSpec,
-    StoredValue, VersionIter, VersionPut, VersionedStore, VersionedValue, WindowIter, WindowStore,
+    KeyValueStore, SessionIter, SessionStore, SessionWindow, StoreIter, StoreKind, StorePlace,
+    StoreSpec, StoredValue, VersionIter, VersionPut, VersionedStore, VersionedValue, WindowIter,
+    WindowStore,
 };
 pub use task_id::{SourceIndex, StoreIndex, TaskId};
 pub use uncaught_error::{UncaughtErrorAction, UncaughtErrorHandler};

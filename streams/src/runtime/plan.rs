@@ -70,6 +70,14 @@ impl Plan {
         }
         Ok(plan)
     }
+
+    /// The partition counts of internal topics.
+    pub(crate) fn internal_counts(&self) -> BTreeMap<String, i32> {
+        let topics = self.internal_topics.iter();
+        topics
+            .map(|(topic, count)| (topic.name.clone(), *count))
+            .collect()
+    }
 }
 
 /// Source topics that must exist before the application starts.

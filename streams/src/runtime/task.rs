@@ -14,6 +14,7 @@ use super::context::{Output, TaskContext, TaskState};
 use super::error::StreamsError;
 use super::global::GlobalStore;
 use super::offset_metadata;
+use super::partition_counts::PartitionCounts;
 use super::partition_group::PartitionGroup;
 use super::plan::TaskInput;
 use super::program::TaskProgram;
@@ -50,6 +51,7 @@ pub(crate) struct TaskSettings {
     pub(crate) cache_budget: Arc<CacheBudget>,
     pub(crate) global_stores: Arc<[GlobalStore]>,
     pub(crate) stores: StoreEnvironment,
+    pub(crate) partition_counts: Arc<dyn PartitionCounts>,
 }
 
 impl Task {
@@ -81,6 +83,7 @@ impl Task {
                 punctuations: PunctuationQueue::default(),
                 processor_metadata: BTreeMap::new(),
                 cache_budget: Arc::clone(&settings.cache_budget),
+                partition_counts: Arc::clone(&settings.partition_counts),
                 outputs: Vec::new(),
                 commit_requested: false,
                 records_out: 0,

@@ -13,10 +13,13 @@ mod joins;
 mod persistent;
 mod processors;
 mod restore;
+mod routing;
 mod streams;
+mod strict_names;
 mod table_aggregations;
 mod table_joins;
 mod tables;
+mod versioned;
 mod windows;
 
 use moldau_streams::{Builder, LocalConfig, RecordHeader, Str, TestDriver, Topic};

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use moldau_streams::{CommitMode, LocalConfig, Str, Topic, Tumbling, Windowed};
+use moldau_streams::{
+    Builder, CommitMode, LocalConfig, Materialized, Str, Topic, Tumbling, Windowed,
+};
 
 use crate::{COUNTS, S, driver_with, send};
 
@@ -84,4 +86,37 @@ fn a_restart_in_order_finds_everything_on_disk() {
     assert_eq!(driver.store::<Str, i64>("c").get("a"), Some(3));
     assert!(directory.path().join("app/0_0/c/main").is_dir());
     assert!(directory.path().join("app/0_0/format").is_file());
+}
+
+#[test]
+fn each_store_may_be_in_memory_or_on_disk_as_it_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = LocalConfig {
+        state_dir: Some(directory.path().to_owned()),
+        ..LocalConfig::default()
+    };
+    let driver = driver_with(config, |builder| {
+        let keyed = builder.stream(&S).group_by_key();
+        let _ = keyed.count_as(Materialized::named("memory").in_memory());
+        let _ = keyed.count_as(Materialized::named("disk").persistent());
+    });
+    send(&driver, &S, &[(Some("a"), Some("x"), 0)]);
+    let task = directory.path().join("app").join("0_0");
+    assert!(task.join("disk").is_dir());
+    assert!(!task.join("memory").exists());
+    driver.crash_and_restore();
+    for store in ["memory", "disk"] {
+        assert_eq!(driver.store::<String, i64>(store).get("a"), Some(1));
+    }
+}
+
+#[test]
+fn a_persistent_store_without_a_state_directory_is_refused() {
+    let builder = Builder::new("app");
+    let keyed = builder.stream(&S).group_by_key();
+    drop(keyed.count_as(Materialized::named("disk").persistent()));
+    let topology = builder.build().expect("a topology");
+    let error = topology.test().expect_err("no directory").to_string();
+    assert!(error.contains("store \"disk\""), "{error}");
+    assert!(error.contains("state_dir"), "{error}");
 }

@@ -35,10 +35,34 @@ where
         meta: &Meta<'_>,
     ) -> Result<(), StreamsError> {
         cx.state.operator = self.id;
-        if value.is_null() || (key.is_null() && !self.left) {
+        if self.refuses(key, value) {
             cx.task.drop_records(1);
             return Ok(());
         }
+        self.join(cx, key, value, meta)
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        self.children.flush(cx)
+    }
+}
+
+impl<K: Serde, V: Serde, T: Data, R: Data, F> StreamTableJoin<K, V, T, R, F>
+where
+    F: Fn(&K, &V, Option<&T>) -> R + Data,
+{
+    /// Whether a record is dropped unseen.
+    pub(super) fn refuses(&self, key: &K, value: &V) -> bool {
+        value.is_null() || (key.is_null() && !self.left)
+    }
+
+    pub(super) fn join(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        value: &V,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
         let found = match cx.key_bytes(key, meta, "join")? {
             Some(raw_key) if !key.is_null() => Some(if self.table.is_versioned() {
                 self.table.value_as_of(cx, key, &raw_key, meta.timestamp)?
@@ -53,9 +77,5 @@ where
         }
         let joined = (self.joiner)(key, value, found);
         self.children.push(cx, key, &joined, &meta.new_value())
-    }
-
-    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        self.children.flush(cx)
     }
 }

@@ -6,10 +6,9 @@ use crate::dsl::on_error::OnError;
 use crate::dsl::serde::{RecordPart, Serde, SerdeContext, SerdeError, decode};
 use crate::runtime::{Record, StreamsError};
 
-/// Reads records of a topic.
+/// Reads records of topics.
 pub(crate) struct Source<K, V> {
     pub(crate) id: NodeId,
-    pub(crate) topic: String,
     pub(crate) on_error: OnError,
     pub(crate) children: Children<K, V>,
 }
@@ -17,11 +16,12 @@ pub(crate) struct Source<K, V> {
 impl<K: Serde, V: Serde> SourceNode for Source<K, V> {
     fn process(&mut self, cx: &mut Cx<'_, '_>, record: &Record) -> Result<(), StreamsError> {
         cx.state.operator = self.id;
-        let key = match decode::<K>(&SerdeContext::key(&self.topic), record.key.as_ref()) {
+        let topic = &cx.state.origin_topic;
+        let key = match decode::<K>(&SerdeContext::key(topic), record.key.as_ref()) {
             Ok(key) => key,
             Err(error) => return self.refused(cx, record, RecordPart::Key, &error),
         };
-        let value = match decode::<V>(&SerdeContext::value(&self.topic), record.value.as_ref()) {
+        let value = match decode::<V>(&SerdeContext::value(topic), record.value.as_ref()) {
             Ok(value) => value,
             Err(error) => return self.refused(cx, record, RecordPart::Value, &error),
         };
@@ -49,7 +49,7 @@ impl<K, V> Source<K, V> {
         error: &SerdeError,
     ) -> Result<(), StreamsError> {
         let error = StreamsError::Deserialize {
-            topic: self.topic.clone(),
+            topic: cx.state.origin_topic.to_string(),
             partition: record.partition,
             offset: record.offset,
             part: part.name(),

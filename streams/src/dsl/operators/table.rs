@@ -221,7 +221,7 @@ pub(crate) fn emit<K: Data, V: Serde>(
         let change = Change {
             new: emission.value,
             old: emission.old,
-            is_latest: true,
+            is_latest: emission.is_latest,
         };
         children.push(cx, &key, &change, &meta)?;
     }
@@ -338,6 +338,7 @@ where
 /// Looks values up in a store.
 pub(crate) struct StoreGetter<V> {
     pub(crate) store: StoreIndex,
+    pub(crate) is_versioned: bool,
     pub(crate) value: PhantomData<fn() -> V>,
 }
 
@@ -351,6 +352,26 @@ impl<K: Data, V: Serde> ValueGetter<K, V> for StoreGetter<V> {
         let (entries, task) = cx.store::<TypedStore<V>>(self.store)?;
         let (value, timestamp) = entries.get(task, raw_key)?;
         Ok(Found { value, timestamp })
+    }
+
+    fn value_as_of(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        _: &K,
+        raw_key: &Bytes,
+        timestamp: i64,
+    ) -> Result<Found<V>, StreamsError> {
+        let (entries, task) = cx.store::<TypedStore<V>>(self.store)?;
+        let (value, timestamp) = if self.is_versioned {
+            entries.get_as_of(task, raw_key, timestamp)?
+        } else {
+            entries.get(task, raw_key)?
+        };
+        Ok(Found { value, timestamp })
+    }
+
+    fn is_versioned(&self) -> bool {
+        self.is_versioned
     }
 }
 

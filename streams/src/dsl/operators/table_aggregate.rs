@@ -37,6 +37,11 @@ where
         if key.is_null() {
             return Err(null_key(cx, meta));
         }
+        if !change.is_latest {
+            // The group holds the latest value, which an older one does not replace (KIP-914).
+            cx.task.drop_records(1);
+            return Ok(());
+        }
         let map = |value: Option<&V>| {
             let (key, value) = (self.map)(key, value?);
             (!key.is_null() && !value.is_null()).then_some((key, value))

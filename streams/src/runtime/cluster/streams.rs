@@ -21,6 +21,7 @@ use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{StreamsMetrics, StreamsState};
+use crate::runtime::partition_counts::ClusterPartitionCounts;
 use crate::runtime::query::{QueryAnswer, StoreQuery};
 use crate::runtime::store::StoreEnvironment;
 use crate::runtime::task::TaskSettings;
@@ -79,6 +80,10 @@ impl Streams {
                 cache_budget,
                 global_stores,
                 stores,
+                partition_counts: Arc::new(ClusterPartitionCounts {
+                    client: client.clone(),
+                    runtime: Handle::current(),
+                }),
             },
             permits: Arc::new(Semaphore::new(CONCURRENT_RESTORES)),
             client,

@@ -53,7 +53,7 @@ impl LocalConfig {
         self
     }
 
-    pub(super) fn partitions_of(&self, topic: &str) -> i32 {
+    pub(in crate::runtime) fn partitions_of(&self, topic: &str) -> i32 {
         self.topics.get(topic).copied().unwrap_or(self.partitions)
     }
 }

@@ -13,6 +13,7 @@ use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
 use crate::runtime::global::GlobalStore;
+use crate::runtime::partition_counts::LocalPartitionCounts;
 use crate::runtime::plan::{Plan, external_topics};
 use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::record::Record;
@@ -80,6 +81,10 @@ impl LocalDriver {
                     &application.application_id,
                     config.store_memory_bytes,
                 )?,
+                partition_counts: Arc::new(LocalPartitionCounts {
+                    internal: plan.internal_counts(),
+                    config: config.clone(),
+                }),
             },
             wall_clock_ms: config.wall_clock_ms,
             application,

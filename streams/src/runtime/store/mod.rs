@@ -16,7 +16,7 @@ mod window_key;
 
 pub(crate) use changes::ChangelogRecord;
 pub(crate) use slot::StoreSlot;
-pub use spec::{StoreKind, StoreSpec};
+pub use spec::{StoreKind, StorePlace, StoreSpec};
 pub(crate) use task_stores::{StoreEnvironment, TaskStores};
 
 use std::fmt::Debug;

@@ -11,6 +11,20 @@ pub struct StoreSpec {
     pub kind: StoreKind,
     /// Topic that keeps its changes; `None` for a store that may start empty each time.
     pub changelog: Option<InternalTopic>,
+    /// Memory or disk.
+    pub place: StorePlace,
+}
+
+/// Where a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StorePlace {
+    /// On disk if the application has a state directory and the store a changelog, else in memory.
+    #[default]
+    AsConfigured,
+    /// In memory, also with a state directory.
+    InMemory,
+    /// On disk; a task without a state directory does not start.
+    Persistent,
 }
 
 /// What a store holds.
@@ -65,6 +79,7 @@ impl StoreSpec {
             name: name.to_owned(),
             kind,
             changelog: Some(changelog),
+            place: StorePlace::AsConfigured,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::disk::{Claim, Engine, Place, TaskDirectory};
-use super::{StoreSlot, StoreSpec};
+use super::{StorePlace, StoreSlot, StoreSpec};
 use crate::runtime::error::StreamsError;
 use crate::runtime::task_id::TaskId;
 
@@ -82,8 +82,19 @@ impl TaskStores {
         specs: &[StoreSpec],
         environment: &StoreEnvironment,
     ) -> Result<Self, StreamsError> {
-        let is_persistent = |spec: &StoreSpec| spec.changelog.is_some();
+        let is_persistent =
+            |spec: &StoreSpec| spec.changelog.is_some() && spec.place != StorePlace::InMemory;
         let engine = environment.engine.as_ref();
+        let homeless = specs.iter().find(|spec| {
+            spec.place == StorePlace::Persistent && (engine.is_none() || !is_persistent(spec))
+        });
+        if let Some(spec) = homeless {
+            return Err(StreamsError::Store {
+                store: spec.name.clone(),
+                reason: "it is to be persistent, but has no state directory or no changelog\n  hint: set `state_dir`, and leave its changelog on"
+                    .to_owned(),
+            });
+        }
         let engine = engine.filter(|_| specs.iter().any(is_persistent));
         let directory = engine.map(|engine| TaskDirectory::open(id, engine));
         let directory = directory.transpose()?;
