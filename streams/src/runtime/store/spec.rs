@@ -83,6 +83,11 @@ impl StoreSpec {
         }
     }
 
+    /// Whether it is on disk if there is a state directory.
+    pub(super) fn is_persistent(&self) -> bool {
+        self.changelog.is_some() && self.place != StorePlace::InMemory
+    }
+
     /// A key-value store with a changelog.
     #[must_use]
     pub fn key_value(application_id: &str, name: &str) -> Self {

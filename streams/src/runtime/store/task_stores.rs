@@ -49,7 +49,7 @@ impl StoreEnvironment {
         spec: &StoreSpec,
         directory: Option<&TaskDirectory>,
     ) -> Result<StoreSlot, StreamsError> {
-        let (Some(engine), Some(directory), Some(_)) = (&self.engine, directory, &spec.changelog)
+        let (Some(engine), Some(directory), true) = (&self.engine, directory, spec.is_persistent())
         else {
             return Ok(StoreSlot::in_memory(spec));
         };
@@ -82,11 +82,9 @@ impl TaskStores {
         specs: &[StoreSpec],
         environment: &StoreEnvironment,
     ) -> Result<Self, StreamsError> {
-        let is_persistent =
-            |spec: &StoreSpec| spec.changelog.is_some() && spec.place != StorePlace::InMemory;
         let engine = environment.engine.as_ref();
         let homeless = specs.iter().find(|spec| {
-            spec.place == StorePlace::Persistent && (engine.is_none() || !is_persistent(spec))
+            spec.place == StorePlace::Persistent && (engine.is_none() || !spec.is_persistent())
         });
         if let Some(spec) = homeless {
             return Err(StreamsError::Store {
@@ -95,7 +93,7 @@ impl TaskStores {
                     .to_owned(),
             });
         }
-        let engine = engine.filter(|_| specs.iter().any(is_persistent));
+        let engine = engine.filter(|_| specs.iter().any(StoreSpec::is_persistent));
         let directory = engine.map(|engine| TaskDirectory::open(id, engine));
         let directory = directory.transpose()?;
         let open = |spec: &StoreSpec| environment.open(spec, directory.as_ref());
@@ -118,7 +116,7 @@ impl TaskStores {
         // Closes the files first.
         *slot = StoreSlot::in_memory(&spec);
         if let Some(directory) = &self.directory
-            && spec.changelog.is_some()
+            && spec.is_persistent()
         {
             Place::new(directory.path(), &spec.name)?.remove()?;
             self.environment.wiped.fetch_add(1, Ordering::Relaxed);
