@@ -14,6 +14,9 @@ pub struct StreamsConfig {
     /// Time after which the cluster aborts the open transaction of a thread that has gone silent
     /// (10,000 ms). Readers of committed records may have to wait that long after a crash.
     pub transaction_timeout_ms: u64,
+    /// How long a thread waits for an output topic that does not exist, or for room in its producer
+    /// (60,000 ms, the producer's `max.block.ms`).
+    pub max_block_ms: u64,
     /// What to do when a thread meets an error that it cannot handle (stop this client).
     pub uncaught_error: UncaughtErrorHandler,
     /// Threads in this process, each with a consumer and a producer of its own (1).
@@ -64,6 +67,7 @@ impl Default for StreamsConfig {
             processing_guarantee: ProcessingGuarantee::AtLeastOnce,
             commit_interval_ms: None,
             transaction_timeout_ms: 10_000,
+            max_block_ms: 60_000,
             uncaught_error: UncaughtErrorHandler::default(),
             num_threads: 1,
             max_task_idle_ms: 0,

@@ -64,7 +64,9 @@ pub enum StreamsError {
         reason: String,
     },
     /// A value cannot be written as bytes.
-    #[error("operator {operator}: cannot write the {part} for topic \"{topic}\": {reason}")]
+    #[error(
+        "operator {operator}: cannot write the {part} for topic \"{topic}\": {reason}\n  hint: the record was not committed and comes again at restart; change what the operator before makes of it, or filter it out"
+    )]
     Serialize {
         /// Operator that writes.
         operator: String,

@@ -26,6 +26,11 @@ pub(crate) type Entry = (Option<Raw>, Option<Raw>);
 
 impl Cluster {
     pub(crate) async fn start(test: &str) -> Self {
+        Self::start_with(test, |_| {}).await
+    }
+
+    /// With other settings, if the broker is ours.
+    pub(crate) async fn start_with(test: &str, change: impl FnOnce(&mut BrokerConfig)) -> Self {
         let started = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .expect("a clock")
@@ -46,6 +51,7 @@ impl Cluster {
         let mut config = BrokerConfig::new(directory.path());
         config.listeners = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
         config.group_initial_rebalance_delay_ms = 0;
+        change(&mut config);
         let broker = Broker::start(config).await.expect("a broker");
         let client = Client::in_process(broker.dispatcher(), ClientConfig::new(""));
         Self {
@@ -59,6 +65,11 @@ impl Cluster {
         if let Some((broker, _directory)) = self.broker {
             broker.shutdown().await.expect("a clean end");
         }
+    }
+
+    /// Whether the broker is ours.
+    pub(crate) const fn is_ours(&self) -> bool {
+        self.broker.is_some()
     }
 
     /// Where other processes reach the cluster.

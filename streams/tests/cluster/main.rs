@@ -16,4 +16,5 @@ mod hand_over;
 mod histories;
 mod instance;
 mod jobs;
+mod mistakes;
 mod queries;

@@ -36,9 +36,9 @@ fn an_application_is_described_as_json_with_topics_and_stores() {
     );
 }
 
-#[test]
-fn figures_have_kafka_streams_groups_names_and_tags() {
-    let metrics = StreamsMetrics {
+/// Figures of an application with one task.
+fn figures() -> StreamsMetrics {
+    StreamsMetrics {
         state: StreamsState::Running,
         records_in: 5,
         records_out: 4,
@@ -88,7 +88,12 @@ fn figures_have_kafka_streams_groups_names_and_tags() {
         tasks_migrated: 0,
         tasks_corrupted: 0,
         stores_wiped: 0,
-    };
+    }
+}
+
+#[test]
+fn figures_have_kafka_streams_groups_names_and_tags() {
+    let metrics = figures();
     let named = metrics.named("me");
     let value = |group: &str, name: &str| {
         let mut all = named.iter();

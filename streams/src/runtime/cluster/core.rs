@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moldau_client::consumer::{AssignmentStrategy, OffsetReset};
-use moldau_client::{Client, Consumer, ConsumerConfig, Isolation};
+use moldau_client::{Client, Consumer, ConsumerConfig, Isolation, ProducerConfig};
 use tokio::sync::Semaphore;
 
 use super::assignor::TaskAssignor;
@@ -84,6 +84,8 @@ impl Core {
             session_timeout_ms: self.config.session_timeout_ms,
             heartbeat_interval_ms: heartbeat_interval_ms(self.config.session_timeout_ms),
             auto_offset_reset: OffsetReset::Earliest,
+            // A source topic that was deleted must not come back empty.
+            allow_auto_create_topics: false,
             isolation,
             assignor: AssignmentStrategy::Custom(Arc::new(TaskAssignor {
                 plan: Arc::clone(&self.plan),
@@ -109,11 +111,16 @@ impl Core {
     pub(super) fn writer(&self, thread: usize) -> Writer {
         let group = self.application.application_id.clone();
         let client = self.client.clone();
+        let config = ProducerConfig {
+            max_block_ms: self.config.max_block_ms,
+            transaction_timeout_ms: self.config.transaction_timeout_ms,
+            ..ProducerConfig::default()
+        };
         if !self.config.is_exactly_once() {
-            return Writer::at_least_once(client, group);
+            return Writer::at_least_once(client, group, config);
         }
         let id = format!("{group}-{}-{}", self.process_id, thread + 1);
-        Writer::exactly_once(client, group, id, self.config.transaction_timeout_ms)
+        Writer::exactly_once(client, group, id, config)
     }
 
     /// Sub-topologies whose stores have changelogs.

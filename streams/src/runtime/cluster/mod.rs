@@ -15,6 +15,7 @@ mod reporter;
 mod restore;
 mod setup;
 mod shared;
+mod source_watch;
 mod standby;
 mod streams;
 mod task_set;

@@ -1,6 +1,6 @@
 //! What must be there before the threads start: source topics and internal topics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use moldau_client::Client;
@@ -67,6 +67,10 @@ async fn ensure_internal_topic(
     let mut new = NewTopic::new(topic.name.clone(), partitions);
     new.replication_factor = replication_factor;
     new.configs.clone_from(&topic.configs);
+    let known = client.partition_count(&topic.name).await;
+    if known.is_ok_and(|count| count.is_some()) {
+        check_cleanup_policy(client, topic).await?;
+    }
     let ensured = client.admin().ensure_topic(new).await;
     ensured.map_err(|error| StreamsError::client(action(), error))?;
     let deadline = Instant::now() + METADATA_LIMIT;
@@ -92,6 +96,39 @@ async fn ensure_internal_topic(
     }
 }
 
+/// Refuses a topic that would delete what has to stay, or was made for a store of another kind.
+async fn check_cleanup_policy(client: &Client, topic: &InternalTopic) -> Result<(), StreamsError> {
+    let configs = match client.admin().describe_topic_configs(&topic.name).await {
+        Ok(configs) => configs,
+        Err(error) => {
+            // Not everybody may read settings; then nobody can tell.
+            tracing::debug!(%error, topic = topic.name, "the settings of an internal topic are not known");
+            return Ok(());
+        }
+    };
+    let is_policy = |name: &str| name == CLEANUP_POLICY;
+    let has = configs.iter().find(|entry| is_policy(&entry.name));
+    let has = has.and_then(|entry| entry.value.as_deref());
+    let needed = topic.configs.iter().find(|(name, _)| is_policy(name));
+    let (Some(has), Some((_, needed))) = (has, needed) else {
+        return Ok(());
+    };
+    let set = |policy: &str| -> BTreeSet<String> {
+        policy
+            .split(',')
+            .map(|part| part.trim().to_owned())
+            .collect()
+    };
+    if set(has) == set(needed) {
+        return Ok(());
+    }
+    Err(StreamsError::InternalTopic {
+        topic: topic.name.clone(),
+        reason: format!("its `{CLEANUP_POLICY}` is {has}, but {needed} is needed"),
+    })
+}
+
+const CLEANUP_POLICY: &str = "cleanup.policy";
 const MISSING_TOPIC_RETRY: Duration = Duration::from_millis(500);
 const METADATA_RETRY: Duration = Duration::from_millis(50);
 const METADATA_LIMIT: Duration = Duration::from_secs(30);

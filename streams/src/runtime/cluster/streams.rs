@@ -16,12 +16,14 @@ use super::process_id::ProcessId;
 use super::queries::{self, Queries};
 use super::setup::prepare;
 use super::shared::Shared;
+use super::source_watch;
 use crate::runtime::application::Application;
 use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{StreamsMetrics, StreamsState};
 use crate::runtime::partition_counts::ClusterPartitionCounts;
+use crate::runtime::plan::external_topics;
 use crate::runtime::query::{QueryAnswer, StoreQuery};
 use crate::runtime::store::StoreEnvironment;
 use crate::runtime::task::TaskSettings;
@@ -101,6 +103,11 @@ impl Streams {
             queries,
             server,
         };
+        let topics = external_topics(&core.application);
+        if !topics.is_empty() {
+            let shared = Arc::clone(&core.shared);
+            tokio::spawn(source_watch::watch(core.client.clone(), topics, shared));
+        }
         for index in 0..core.config.num_threads {
             handle.threads.push(spawn(&core, index)?);
         }

@@ -41,8 +41,8 @@ pub(super) enum Committed {
 }
 
 impl Writer {
-    pub(super) fn at_least_once(client: Client, group: String) -> Self {
-        let producer = client.producer(ProducerConfig::default());
+    pub(super) fn at_least_once(client: Client, group: String, config: ProducerConfig) -> Self {
+        let producer = client.producer(config);
         Self::new(client, group, Sink::AtLeastOnce(producer))
     }
 
@@ -51,12 +51,8 @@ impl Writer {
         client: Client,
         group: String,
         transactional_id: String,
-        transaction_timeout_ms: u64,
+        config: ProducerConfig,
     ) -> Self {
-        let config = ProducerConfig {
-            transaction_timeout_ms,
-            ..ProducerConfig::default()
-        };
         let sink = Sink::ExactlyOnce {
             transactional_id,
             config,
