@@ -68,15 +68,16 @@ async fn ensure_internal_topic(
     new.replication_factor = replication_factor;
     new.configs.clone_from(&topic.configs);
     let known = client.partition_count(&topic.name).await;
-    if known.is_ok_and(|count| count.is_some()) {
-        check_cleanup_policy(client, topic).await?;
-    }
+    let is_old = known.is_ok_and(|count| count.is_some());
     let ensured = client.admin().ensure_topic(new).await;
     ensured.map_err(|error| StreamsError::client(action(), error))?;
     let deadline = Instant::now() + METADATA_LIMIT;
     loop {
         let count = client.partition_count(&topic.name).await;
         match count.map_err(|error| StreamsError::client(action(), error))? {
+            Some(count) if count == partitions && is_old => {
+                return check_cleanup_policy(client, topic).await;
+            }
             Some(count) if count == partitions => return Ok(()),
             Some(count) => {
                 return Err(StreamsError::InternalTopic {
