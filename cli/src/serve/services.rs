@@ -70,7 +70,7 @@ impl Services {
             pid: std::process::id(),
         };
         let engine = match &postgres_listener {
-            Some(_) => Some(Engine::start(client.clone(), EngineConfig::default()).await?),
+            Some(_) => Some(Engine::start(client.clone(), engine_config()).await?),
             None => None,
         };
         let mut connect = None;
@@ -196,6 +196,14 @@ async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> 
     TcpListener::bind(address).await.with_context(|| {
         format!("listen on {address}; hint: `{option} 127.0.0.1:0` picks a free port")
     })
+}
+
+/// The engine is the only one of its broker, so the next process takes the place of one that was killed.
+fn engine_config() -> EngineConfig {
+    EngineConfig {
+        instance: Some("embedded".to_owned()),
+        ..EngineConfig::default()
+    }
 }
 
 /// The address as a client on this machine writes it: an unspecified host becomes localhost.

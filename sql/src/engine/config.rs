@@ -11,6 +11,10 @@ pub struct EngineConfig {
     pub application_prefix: String,
     /// Where queries keep what they may lose; without it they keep it in memory.
     pub state_dir: Option<PathBuf>,
+    /// A name that no other engine on this catalog has (`group.instance.id` of its queries): after a crash a new engine
+    /// of that name takes its queries over at once. Without it, queries wait until their groups have given up the one
+    /// that crashed, for `session.timeout.ms` (45 s).
+    pub instance: Option<String>,
     /// How often a query commits, in milliseconds.
     pub commit_interval_ms: u64,
     /// A push query with `GROUP BY` fails beyond so many groups.
@@ -23,6 +27,7 @@ impl Default for EngineConfig {
             catalog_topic: "__sql_catalog".to_owned(),
             application_prefix: "moldau-sql-".to_owned(),
             state_dir: None,
+            instance: None,
             commit_interval_ms: 1_000,
             max_push_groups: 1_000_000,
         }

@@ -187,6 +187,7 @@ async fn start(engine: &Engine, query: &RunningQuery) -> Result<StreamsHandle, S
     let config = StreamsConfig {
         commit_interval_ms: Some(engine.config().commit_interval_ms),
         state_dir: engine.config().state_dir.clone(),
+        group_instance_id: engine.config().instance.clone(),
         ..StreamsConfig::default()
     };
     Ok(Streams::start(engine.client().clone(), application, config).await?)
