@@ -53,7 +53,8 @@ impl Topology {
         Streams::start(client, self.application(), config).await
     }
 
-    /// Runs the topology until Ctrl-C, or until it fails. Brings a tokio runtime of its own, so
+    /// Runs the topology until Ctrl-C or SIGTERM, or until it fails; then it commits and leaves its
+    /// group, so that others take over at once. Brings a tokio runtime of its own, so
     /// it is all that a program's `main` needs; `bootstrap_servers` is `host:port,…`.
     ///
     /// # Errors
@@ -78,7 +79,7 @@ impl Topology {
             );
             tokio::select! {
                 () = handle.ended() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                () = asked_to_end() => {}
             }
             handle.close().await
         })
@@ -106,6 +107,22 @@ impl std::fmt::Debug for Topology {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(&self.describe())
     }
+}
+
+/// Waits for Ctrl-C or, where there is such a thing, SIGTERM, which service managers send.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Workers for the network; tasks have threads of their own.

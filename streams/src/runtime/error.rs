@@ -101,9 +101,9 @@ pub enum StreamsError {
         /// The panic's message.
         message: String,
     },
-    /// A stream thread panicked outside of the code of a task.
+    /// A stream thread, or the reader of a global table, panicked outside of the code of a task.
     #[error(
-        "a stream thread panicked: {reason}\n  hint: nothing since the last commit was committed; start the application again"
+        "a thread of the application panicked: {reason}\n  hint: nothing since the last commit was committed; start the application again"
     )]
     Thread {
         /// The panic's message.

@@ -158,6 +158,7 @@ fn start(cluster: &Cluster, kind: Kind, directory: &Path, index: usize) -> Insta
         prefix: cluster.name("job"),
         state_dir: kind.on_disk.then(|| directory.join(index.to_string())),
         group_instance_id: kind.is_static.then(|| format!("i{index}")),
+        runs_by_itself: false,
         num_standby_replicas: number("MOLDAU_CRASH_STANDBYS").unwrap_or(0),
         file_size_limit: None,
     })

@@ -12,6 +12,7 @@ fn setup(cluster: &Cluster, directory: &TempDir, file_size_limit: Option<u64>) -
         prefix: cluster.name("job"),
         state_dir: Some(directory.path().to_owned()),
         group_instance_id: Some("one".to_owned()),
+        runs_by_itself: false,
         num_standby_replicas: 0,
         file_size_limit,
     }

@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) group_instance_id: Option<String>,
     pub(crate) num_standby_replicas: u64,
+    /// Whether it is a program that knows nothing but `Topology::run`.
+    pub(crate) runs_by_itself: bool,
     /// Largest file that the process may write, in KiB: its disk is full then.
     pub(crate) file_size_limit: Option<u64>,
 }
@@ -113,6 +115,13 @@ impl Instance {
         report
     }
 
+    /// Asks it to end as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("kill").success());
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn wait(mut self) -> Report {
         self.process.wait().expect("an end");
@@ -163,6 +172,11 @@ async fn an_instance_of_the_job_runs_where_the_environment_asks_for_it() {
         ..StreamsConfig::default()
     };
     let topology = crate::crash::job(&setup.prefix);
+    if setup.runs_by_itself {
+        let run = move || topology.run(&setup.bootstrap, config);
+        let ended = tokio::task::spawn_blocking(run).await.expect("no panic");
+        return ended.expect("a clean end");
+    }
     let handle = topology.start(client.expect("a cluster"), config).await;
     let handle = handle.expect("started");
     // The parent holds the other end for as long as it lives. Nobody waits for this thread.

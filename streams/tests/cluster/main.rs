@@ -18,3 +18,4 @@ mod instance;
 mod jobs;
 mod mistakes;
 mod queries;
+mod shutdown;

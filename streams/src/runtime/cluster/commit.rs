@@ -66,6 +66,7 @@ impl StreamThread {
         }
         if is_something {
             self.attempts = 0;
+            self.migrations = 0;
             self.core.shared.counters.committed();
             self.reporter.committed(start);
         }
@@ -76,10 +77,14 @@ impl StreamThread {
     /// Goes on after an error that leaves the thread itself whole; gives back any other.
     pub(super) fn recover(&mut self, error: StreamsError) -> Result<(), StreamsError> {
         let counters = &self.core.shared.counters;
+        let mut wait = RECOVERY_WAIT;
         match &error {
             StreamsError::TaskMigrated { .. } => {
                 tracing::warn!(%error, "joining the group again");
                 counters.task_migrated();
+                // Each time all others have to agree anew.
+                wait *= 1 << self.migrations.min(MAX_DOUBLINGS);
+                self.migrations += 1;
                 self.rejoin()?;
             }
             StreamsError::TaskCorrupted { .. } if self.attempts < MAX_ATTEMPTS => {
@@ -91,7 +96,7 @@ impl StreamThread {
             _ => return Err(error),
         }
         let core = &self.core;
-        core.runtime.block_on(core.shared.wait(RECOVERY_WAIT));
+        core.runtime.block_on(core.shared.wait(wait));
         Ok(())
     }
 
@@ -154,4 +159,6 @@ impl StreamThread {
 
 /// How often in a row work is done again before the error counts as one that will not pass.
 const MAX_ATTEMPTS: u32 = 10;
+/// Of the wait before the next attempt to be a member.
+const MAX_DOUBLINGS: u32 = 6;
 const RECOVERY_WAIT: Duration = Duration::from_millis(100);

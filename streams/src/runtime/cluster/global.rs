@@ -28,11 +28,23 @@ pub(super) async fn start(
         let mut reader = Reader::new(client, table.clone(), store.clone()).await?;
         reader.read_to_end(client).await?;
         let shared = Arc::clone(shared);
-        tokio::spawn(async move {
-            if let Err(error) = reader.follow(&shared).await {
-                shared.fail(error);
-            }
+        let closing = Arc::clone(&shared);
+        let following = tokio::spawn(async move {
+            let followed = reader.follow(&closing).await;
             reader.consumer.close().await;
+            followed
+        });
+        tokio::spawn(async move {
+            match following.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => shared.fail(error),
+                // Code of the user, which would leave the table as it is for ever.
+                Err(ended) => {
+                    if let Ok(panic) = ended.try_into_panic() {
+                        shared.fail(StreamsError::thread_panicked(&*panic));
+                    }
+                }
+            }
         });
     }
     Ok(stores)

@@ -234,7 +234,19 @@ impl StreamsHandle {
         self.shared.is_paused()
     }
 
-    /// Commits, leaves the group and waits for the threads.
+    /// As [`close`](Self::close), but waits no longer than `limit`; false if the threads need longer.
+    /// They go on to their end in the background then.
+    ///
+    /// # Errors
+    /// What stopped the application, if it had failed.
+    pub async fn close_within(self, limit: Duration) -> Result<bool, StreamsError> {
+        match tokio::time::timeout(limit, self.close()).await {
+            Ok(closed) => closed.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Commits, leaves the group and waits for the threads, as long as the code in tasks takes.
     ///
     /// # Errors
     /// What stopped the application, if it had failed.

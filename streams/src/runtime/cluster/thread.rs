@@ -33,6 +33,8 @@ pub(super) struct StreamThread {
     pub(super) outputs: Vec<Output>,
     /// How often in a row the work since the last commit had to be done again.
     pub(super) attempts: u32,
+    /// How often in a row the thread had to join the group again without a commit in between.
+    pub(super) migrations: u32,
     pub(super) last_commit: Instant,
     last_tick: Instant,
     /// When the next punctuation by the wall clock is due, in any task.
@@ -65,6 +67,7 @@ impl StreamThread {
             is_assigned: false,
             outputs: Vec::new(),
             attempts: 0,
+            migrations: 0,
             last_commit: now,
             last_tick: now,
             next_punctuation: None,
@@ -121,9 +124,7 @@ impl StreamThread {
             }
             self.report();
         }
-        if self.core.shared.error().is_some() {
-            return Ok(());
-        }
+        // Also if another thread has failed: what this one has done is whole.
         match self.commit() {
             Err(
                 error @ (StreamsError::TaskMigrated { .. } | StreamsError::TaskCorrupted { .. }),
