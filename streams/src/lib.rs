@@ -13,9 +13,9 @@ pub mod runtime;
 pub use bytes::Bytes as Raw;
 pub use dsl::{
     Branches, BufferConfig, Builder, CogroupedKStream, Consumed, Data, EagerBuffer, Fits,
-    ForeignKey, ForeignKeyJoin, GlobalKTable, GlobalKey, HasGrace, Hopping, HoppingSize, Inner,
-    JoinRhs, Json, KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized, NeedsGrace,
-    OnError, Origin, Outer, Processor, ProcessorContext, ProcessorError, ProcessorInit,
+    ForeignKey, ForeignKeyJoin, GlobalKTable, GlobalKey, HasGrace, Hopping, HoppingSize, InFlight,
+    Inner, JoinRhs, Json, KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized,
+    NeedsGrace, OnError, Origin, Outer, Processor, ProcessorContext, ProcessorError, ProcessorInit,
     ProcessorRecord, ProcessorStore, ProcessorStoreSpec, Punctuation, RecordContext, RecordPart,
     Repartitioned, SendTo, Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream,
     SessionWindowedKStream, Sessions, Sliding, StoreAccess, StreamGlobalJoin, StreamJoined,

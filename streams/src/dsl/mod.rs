@@ -22,6 +22,7 @@ mod join;
 mod join_windows;
 mod kstream;
 mod ktable;
+mod map_async;
 mod materialized;
 mod murmur3;
 mod node;
@@ -71,6 +72,7 @@ pub use join::{Inner, JoinRhs, Left, Outer};
 pub use join_windows::{StreamJoined, StreamWindow};
 pub use kstream::{Fits, KStream};
 pub use ktable::KTable;
+pub use map_async::InFlight;
 pub use materialized::Materialized;
 pub use on_error::OnError;
 pub use processor::{

@@ -40,6 +40,7 @@ pub(crate) struct TaskState {
     pub(crate) processor_metadata: ProcessorMetadata,
     pub(crate) cache_budget: Arc<CacheBudget>,
     pub(crate) partition_counts: Arc<dyn PartitionCounts>,
+    pub(crate) async_runtime: Option<tokio::runtime::Handle>,
     /// What the program sent since the runtime last took it.
     pub(crate) outputs: Vec<Output>,
     pub(crate) commit_requested: bool,
@@ -219,6 +220,13 @@ impl<'a> TaskContext<'a> {
         index: StoreIndex,
     ) -> Result<&mut dyn VersionedStore, StreamsError> {
         slot(&mut self.state.stores, index)?.versioned()
+    }
+
+    /// The tokio runtime that the application was started in, to start futures in or to wait for
+    /// one; `None` in a local run.
+    #[must_use]
+    pub const fn async_runtime(&self) -> Option<&tokio::runtime::Handle> {
+        self.state.async_runtime.as_ref()
     }
 
     /// How many partitions a topic has that this program writes to; at least 1.

@@ -52,6 +52,8 @@ pub(crate) struct TaskSettings {
     pub(crate) global_stores: Arc<[GlobalStore]>,
     pub(crate) stores: StoreEnvironment,
     pub(crate) partition_counts: Arc<dyn PartitionCounts>,
+    /// Where programs start futures; `None` in a local run, where nothing works beside a task.
+    pub(crate) async_runtime: Option<tokio::runtime::Handle>,
 }
 
 impl Task {
@@ -84,6 +86,7 @@ impl Task {
                 processor_metadata: BTreeMap::new(),
                 cache_budget: Arc::clone(&settings.cache_budget),
                 partition_counts: Arc::clone(&settings.partition_counts),
+                async_runtime: settings.async_runtime.clone(),
                 outputs: Vec::new(),
                 commit_requested: false,
                 records_out: 0,

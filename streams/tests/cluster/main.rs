@@ -17,5 +17,6 @@ mod histories;
 mod instance;
 mod jobs;
 mod mistakes;
+mod outward;
 mod queries;
 mod shutdown;

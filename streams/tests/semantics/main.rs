@@ -10,6 +10,7 @@ mod errors;
 mod foreign_keys;
 mod global_joins;
 mod joins;
+mod map_async;
 mod persistent;
 mod processors;
 mod restore;

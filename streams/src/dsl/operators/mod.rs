@@ -8,6 +8,7 @@ pub(crate) mod foreign_key;
 pub(crate) mod global_join;
 pub(crate) mod grace_join;
 pub(crate) mod join;
+pub(crate) mod map_async;
 pub(crate) mod processor;
 pub(crate) mod routed_sink;
 pub(crate) mod session_aggregate;

@@ -86,6 +86,7 @@ impl Streams {
                     client: client.clone(),
                     runtime: Handle::current(),
                 }),
+                async_runtime: Some(Handle::current()),
             },
             permits: Arc::new(Semaphore::new(CONCURRENT_RESTORES)),
             client,

@@ -85,6 +85,7 @@ impl LocalDriver {
                     internal: plan.internal_counts(),
                     config: config.clone(),
                 }),
+                async_runtime: None,
             },
             wall_clock_ms: config.wall_clock_ms,
             application,
