@@ -16,17 +16,19 @@ pub use dsl::{
     ForeignKey, ForeignKeyJoin, GlobalKTable, GlobalKey, HasGrace, Hopping, HoppingSize, InFlight,
     Inner, JoinRhs, Json, KGroupedStream, KGroupedTable, KStream, KTable, Left, Materialized,
     NeedsGrace, OnError, Origin, Outer, Processor, ProcessorContext, ProcessorError, ProcessorInit,
-    ProcessorRecord, ProcessorStore, ProcessorStoreSpec, Punctuation, RecordContext, RecordPart,
+    ProcessorRecord, ProcessorSessionStore, ProcessorStore, ProcessorStoreSpec,
+    ProcessorVersionedStore, ProcessorWindowStore, Punctuation, RecordContext, RecordPart,
     Repartitioned, SendTo, Serde, SerdeContext, SerdeError, SessionWindowedCogroupedKStream,
     SessionWindowedKStream, Sessions, Sliding, StoreAccess, StreamGlobalJoin, StreamJoined,
     StreamStreamJoin, StreamTableJoin, StreamWindow, StrictBuffer, Suppressed, TableTableJoin,
     TableValue, Target, TestDriver, TestInput, TestOutput, TestStore, TestVersionedStore,
-    TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topic, Topology, Tumbling,
-    ValueContext, ValueProcessor, Window, WindowBounds, Windowed, WindowedBy, windowed,
+    TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topic, Topology,
+    TransformContext, Tumbling, ValueContext, ValueProcessor, ValueTransformer, Window,
+    WindowBounds, Windowed, WindowedBy, windowed,
 };
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{
     CommitMode, LocalConfig, ProcessingGuarantee, PunctuationId, PunctuationType, SessionWindow,
     StartAt, StreamsConfig, StreamsError, StreamsHandle, StreamsMetrics, StreamsState,
-    UncaughtErrorAction, UncaughtErrorHandler,
+    UncaughtErrorAction, UncaughtErrorHandler, VersionPut,
 };

@@ -239,7 +239,11 @@ impl<K: Data, V: Data> KTable<K, V> {
 
     /// A store for the result of an operator. Without a name there is none, as in Kafka Streams,
     /// but a number is used up.
-    fn own_store<V2: Serde>(&self, materialized: &Materialized, prefix: &str) -> Option<StoreId> {
+    pub(super) fn own_store<V2: Serde>(
+        &self,
+        materialized: &Materialized,
+        prefix: &str,
+    ) -> Option<StoreId> {
         let mut graph = self.graph.borrow_mut();
         let name = graph.store_name(materialized.name.clone(), prefix);
         materialized.name.as_ref()?;
@@ -273,7 +277,7 @@ impl<K: Data, V: Data> KTable<K, V> {
 }
 
 /// What comes behind a filter or a mapping in the same operator: nothing, or its store.
-trait Behind<K, V>: Copy + Data {
+pub(super) trait Behind<K, V>: Copy + Data {
     fn children(
         self,
         compiler: &mut Compiler<'_>,
@@ -286,14 +290,14 @@ trait Behind<K, V>: Copy + Data {
 
 /// No store.
 #[derive(Clone, Copy)]
-struct Bare;
+pub(super) struct Bare;
 
 /// A store.
 #[derive(Clone, Copy)]
-struct Kept {
-    store: StoreId,
+pub(super) struct Kept {
+    pub(super) store: StoreId,
     /// Whether removing what is not there ends here, if old values are wanted: a filter's does.
-    is_filter: bool,
+    pub(super) is_filter: bool,
 }
 
 impl<K: Data, V: Data> Behind<K, V> for Bare {

@@ -31,6 +31,7 @@ mod operators;
 mod pending_store;
 mod processor;
 mod processor_store;
+mod processor_time_stores;
 mod program;
 mod repartition;
 mod routing;
@@ -39,6 +40,7 @@ mod session_stream;
 mod sessions;
 mod sliding;
 mod store_bytes;
+mod store_codec;
 mod stream_join;
 mod stream_table_join;
 mod strict_names;
@@ -50,6 +52,7 @@ mod test_driver;
 mod to_table;
 mod topic;
 mod topology;
+mod transform_values;
 mod typed_store;
 mod value_list;
 mod windowed;
@@ -77,7 +80,8 @@ pub use materialized::Materialized;
 pub use on_error::OnError;
 pub use processor::{
     Origin, Processor, ProcessorContext, ProcessorError, ProcessorInit, ProcessorRecord,
-    ProcessorStore, ProcessorStoreSpec, Punctuation, StoreAccess, ValueContext, ValueProcessor,
+    ProcessorSessionStore, ProcessorStore, ProcessorStoreSpec, ProcessorVersionedStore,
+    ProcessorWindowStore, Punctuation, StoreAccess, ValueContext, ValueProcessor,
 };
 pub use repartition::Repartitioned;
 pub use routing::{RecordContext, SendTo, Target};
@@ -95,6 +99,7 @@ pub use test_driver::{
 pub use to_table::TableValue;
 pub use topic::Topic;
 pub use topology::Topology;
+pub use transform_values::{TransformContext, ValueTransformer};
 pub use windowed::{Window, WindowBounds, Windowed};
 pub use windowed_by::WindowedBy;
 pub use windowed_stream::TimeWindowedKStream;

@@ -21,6 +21,9 @@ use crate::runtime::{
 
 pub use super::operators::processor::{ProcessorContext, ValueContext};
 pub use super::processor_store::{ProcessorStore, StoreAccess};
+pub use super::processor_time_stores::{
+    ProcessorSessionStore, ProcessorVersionedStore, ProcessorWindowStore,
+};
 
 /// Why a processor refuses a record. `?` makes it of any error.
 pub type ProcessorError = Box<dyn std::error::Error + Send + Sync>;
@@ -108,12 +111,26 @@ pub trait ValueProcessor<K, V>: Send + 'static {
         cx: &mut ValueContext<'_, '_, K, Self::Value>,
         record: ProcessorRecord<'_, K, V>,
     ) -> Result<(), ProcessorError>;
+
+    /// A punctuation that was asked for is due. Nothing can be forwarded, because there is no key.
+    ///
+    /// # Errors
+    /// What is due cannot be done; the application fails.
+    fn punctuate(
+        &mut self,
+        cx: &mut ValueContext<'_, '_, K, Self::Value>,
+        punctuation: Punctuation,
+    ) -> Result<(), ProcessorError> {
+        let _ = (cx, punctuation);
+        Ok(())
+    }
 }
 
 /// A store that processors use, by name. Processors that name the same store share it.
 #[derive(Clone)]
 pub struct ProcessorStoreSpec {
     name: String,
+    kind: StoreKind,
     logging: bool,
     place: StorePlace,
     types: &'static str,
@@ -123,8 +140,37 @@ impl ProcessorStoreSpec {
     /// A store of values by key, with a changelog.
     #[must_use]
     pub fn key_value<K: Serde, V: Serde>(name: impl Into<String>) -> Self {
+        Self::new::<K, V>(name.into(), StoreKind::KeyValue)
+    }
+
+    /// A store of values by key and window start, with a changelog. Windows are gone that start
+    /// `retention` or more before the latest one.
+    #[must_use]
+    pub fn window<K: Serde, V: Serde>(name: impl Into<String>, retention: Duration) -> Self {
+        let retention_ms = millis(retention);
+        Self::new::<K, V>(name.into(), StoreKind::Window { retention_ms })
+    }
+
+    /// A store of values by key and session, with a changelog. Sessions are gone that end
+    /// `retention` or more before the latest one.
+    #[must_use]
+    pub fn session<K: Serde, V: Serde>(name: impl Into<String>, retention: Duration) -> Self {
+        let retention_ms = millis(retention);
+        Self::new::<K, V>(name.into(), StoreKind::Session { retention_ms })
+    }
+
+    /// A store of values by key with those that were valid before, as far back as `history`
+    /// (KIP-889), with a changelog.
+    #[must_use]
+    pub fn versioned<K: Serde, V: Serde>(name: impl Into<String>, history: Duration) -> Self {
+        let history_ms = millis(history);
+        Self::new::<K, V>(name.into(), StoreKind::Versioned { history_ms })
+    }
+
+    fn new<K: Serde, V: Serde>(name: String, kind: StoreKind) -> Self {
         Self {
-            name: name.into(),
+            name,
+            kind,
             logging: true,
             place: StorePlace::AsConfigured,
             types: type_name::<(K, V)>(),
@@ -155,8 +201,17 @@ impl ProcessorStoreSpec {
 
 /// What a processor may ask for when its task starts.
 pub struct ProcessorInit<'a> {
-    pub(super) stores: &'a [(String, StoreIndex, &'static str)],
+    pub(super) stores: &'a [ConnectedStore],
     pub(super) task: &'a mut dyn Schedules,
+}
+
+/// A store of a processor in its task.
+#[derive(Debug)]
+pub(crate) struct ConnectedStore {
+    name: String,
+    index: StoreIndex,
+    kind: StoreKind,
+    types: &'static str,
 }
 
 /// What schedules punctuations: the task.
@@ -174,21 +229,78 @@ impl ProcessorInit<'_> {
         &self,
         name: &str,
     ) -> Result<ProcessorStore<K, V>, ProcessorError> {
-        let found = self.stores.iter().find(|(store, ..)| store == name);
-        let Some((_, index, types)) = found else {
-            return Err(Box::new(StreamsError::Store {
-                store: name.to_owned(),
-                reason: "is not among the processor's stores\n  hint: give it to `process` with the others"
-                    .to_owned(),
-            }));
+        let index = self.index::<K, V>(name, "key-value", |kind| {
+            matches!(kind, StoreKind::KeyValue)
+        })?;
+        Ok(ProcessorStore::new(name.to_owned(), index))
+    }
+
+    /// The window store of this name, which must be among those given to `process`.
+    ///
+    /// # Errors
+    /// It is not, or holds other types.
+    pub fn window_store<K: Serde, V: Serde>(
+        &self,
+        name: &str,
+    ) -> Result<ProcessorWindowStore<K, V>, ProcessorError> {
+        let index = self.index::<K, V>(name, "window", |kind| {
+            matches!(kind, StoreKind::Window { .. })
+        })?;
+        Ok(ProcessorWindowStore::new(name.to_owned(), index))
+    }
+
+    /// The session store of this name, which must be among those given to `process`.
+    ///
+    /// # Errors
+    /// It is not, or holds other types.
+    pub fn session_store<K: Serde, V: Serde>(
+        &self,
+        name: &str,
+    ) -> Result<ProcessorSessionStore<K, V>, ProcessorError> {
+        let index = self.index::<K, V>(name, "session", |kind| {
+            matches!(kind, StoreKind::Session { .. })
+        })?;
+        Ok(ProcessorSessionStore::new(name.to_owned(), index))
+    }
+
+    /// The versioned store of this name, which must be among those given to `process`.
+    ///
+    /// # Errors
+    /// It is not, or holds other types.
+    pub fn versioned_store<K: Serde, V: Serde>(
+        &self,
+        name: &str,
+    ) -> Result<ProcessorVersionedStore<K, V>, ProcessorError> {
+        let index = self.index::<K, V>(name, "versioned", |kind| {
+            matches!(kind, StoreKind::Versioned { .. })
+        })?;
+        Ok(ProcessorVersionedStore::new(name.to_owned(), index))
+    }
+
+    fn index<K, V>(
+        &self,
+        name: &str,
+        wanted: &str,
+        is_wanted: impl Fn(StoreKind) -> bool,
+    ) -> Result<StoreIndex, StreamsError> {
+        let error = |reason: String| StreamsError::Store {
+            store: name.to_owned(),
+            reason,
         };
-        if *types != type_name::<(K, V)>() {
-            return Err(Box::new(StreamsError::Store {
-                store: name.to_owned(),
-                reason: format!("holds {types}, not {}", type_name::<(K, V)>()),
-            }));
+        let Some(found) = self.stores.iter().find(|store| store.name == name) else {
+            return Err(error(
+                "is not among the processor's stores\n  hint: give it to `process` with the others"
+                    .to_owned(),
+            ));
+        };
+        if !is_wanted(found.kind) {
+            return Err(error(format!("is no {wanted} store but {:?}", found.kind)));
         }
-        Ok(ProcessorStore::new(name.to_owned(), *index))
+        if found.types != type_name::<(K, V)>() {
+            let wanted = type_name::<(K, V)>();
+            return Err(error(format!("holds {}, not {wanted}", found.types)));
+        }
+        Ok(found.index)
     }
 
     /// Asks for a punctuation at this interval, at least a millisecond.
@@ -264,16 +376,24 @@ impl<K: Data, V: Data> KStream<K, V> {
     ) -> NodeId {
         let mut graph = self.graph.borrow_mut();
         let name = graph.node_name(self.next_name.clone(), prefix);
-        let used: Vec<_> = stores
-            .into_iter()
-            .map(|store| (connect(&mut graph, &store), store.types))
-            .collect();
+        let used = connect_all(&mut graph, stores);
         let ids = used.iter().map(|(id, _)| *id).collect();
         let build = build(used);
         let node = graph.add_node(name, NodeKind::Processor, &[self.node], ids, build);
         graph.standalone.insert(node);
         node
     }
+}
+
+/// The stores of these names, with the types that they hold.
+pub(super) fn connect_all(
+    graph: &mut Graph,
+    stores: impl IntoIterator<Item = ProcessorStoreSpec>,
+) -> Vec<(StoreId, &'static str)> {
+    let stores = stores.into_iter();
+    stores
+        .map(|store| (connect(graph, &store), store.types))
+        .collect()
 }
 
 /// The store of this name: the one that is there, or a new one.
@@ -288,7 +408,7 @@ fn connect(graph: &mut Graph, spec: &ProcessorStoreSpec) -> StoreId {
     }
     graph.add_store(Store {
         name: spec.name.clone(),
-        kind: StoreKind::KeyValue,
+        kind: spec.kind,
         caching: false,
         logging: spec.logging,
         place: spec.place,
@@ -298,13 +418,18 @@ fn connect(graph: &mut Graph, spec: &ProcessorStoreSpec) -> StoreId {
     })
 }
 
-fn connected(
+pub(super) fn connected(
     compiler: &super::compile::Compiler<'_>,
     used: &[(StoreId, &'static str)],
-) -> Result<Vec<(String, StoreIndex, &'static str)>, StreamsError> {
+) -> Result<Vec<ConnectedStore>, StreamsError> {
     let index = |(id, types): &(StoreId, &'static str)| {
-        let name = compiler.graph().stores[id.0].name.clone();
-        Ok((name, compiler.needed_store(*id)?, *types))
+        let store = &compiler.graph().stores[id.0];
+        Ok(ConnectedStore {
+            name: store.name.clone(),
+            index: compiler.needed_store(*id)?,
+            kind: store.kind,
+            types,
+        })
     };
     used.iter().map(index).collect()
 }

@@ -1,42 +1,80 @@
 //! Typed stores of processors.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Bound;
 
-use bytes::{Bytes, BytesMut};
-
-use super::serde::{Serde, SerdeContext, SerdeError, encode};
-use crate::runtime::{KeyValueStore, StoreIndex, StreamsError};
+use super::serde::Serde;
+use super::store_codec::Codec;
+use crate::runtime::{
+    KeyValueStore, SessionStore, StoreIndex, StreamsError, TaskContext, VersionedStore, WindowStore,
+};
 
 /// What lets a processor at its stores: the context of the call it is in.
 pub trait StoreAccess {
-    /// The bytes of a store.
-    ///
-    /// # Errors
-    /// The task has no such store.
-    fn key_value_store(
-        &mut self,
-        index: StoreIndex,
-    ) -> Result<&mut dyn KeyValueStore, StreamsError>;
+    /// The task's stores.
+    #[doc(hidden)]
+    fn stores(&mut self) -> &mut dyn Stores;
 
     /// Event time of what is written now.
     fn write_timestamp(&self) -> i64;
 }
 
+/// The bytes of a task's stores.
+pub trait Stores {
+    /// A key-value store.
+    ///
+    /// # Errors
+    /// The task has no such store.
+    fn key_value(&mut self, index: StoreIndex) -> Result<&mut dyn KeyValueStore, StreamsError>;
+
+    /// A window store.
+    ///
+    /// # Errors
+    /// The task has no such store.
+    fn window(&mut self, index: StoreIndex) -> Result<&mut dyn WindowStore, StreamsError>;
+
+    /// A session store.
+    ///
+    /// # Errors
+    /// The task has no such store.
+    fn session(&mut self, index: StoreIndex) -> Result<&mut dyn SessionStore, StreamsError>;
+
+    /// A versioned store.
+    ///
+    /// # Errors
+    /// The task has no such store.
+    fn versioned(&mut self, index: StoreIndex) -> Result<&mut dyn VersionedStore, StreamsError>;
+}
+
+impl Stores for TaskContext<'_> {
+    fn key_value(&mut self, index: StoreIndex) -> Result<&mut dyn KeyValueStore, StreamsError> {
+        self.store(index)
+    }
+
+    fn window(&mut self, index: StoreIndex) -> Result<&mut dyn WindowStore, StreamsError> {
+        self.window_store(index)
+    }
+
+    fn session(&mut self, index: StoreIndex) -> Result<&mut dyn SessionStore, StreamsError> {
+        self.session_store(index)
+    }
+
+    fn versioned(&mut self, index: StoreIndex) -> Result<&mut dyn VersionedStore, StreamsError> {
+        self.versioned_store(index)
+    }
+}
+
 /// A typed key-value store of a processor. What changes goes to its changelog at commit.
 pub struct ProcessorStore<K, V> {
-    name: String,
+    codec: Codec<K, V>,
     index: StoreIndex,
-    types: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K: Serde, V: Serde> ProcessorStore<K, V> {
     pub(super) const fn new(name: String, index: StoreIndex) -> Self {
         Self {
-            name,
+            codec: Codec::new(name),
             index,
-            types: PhantomData,
         }
     }
 
@@ -45,9 +83,11 @@ impl<K: Serde, V: Serde> ProcessorStore<K, V> {
     /// # Errors
     /// The store cannot be read, or holds other types.
     pub fn get(&self, cx: &mut impl StoreAccess, key: &K) -> Result<Option<V>, StreamsError> {
-        let key = self.key(key)?;
-        let found = cx.key_value_store(self.index)?.get(&key)?;
-        found.map(|stored| self.value(&stored.value)).transpose()
+        let key = self.codec.key_bytes(key)?;
+        let found = cx.stores().key_value(self.index)?.get(&key)?;
+        found
+            .map(|stored| self.codec.value(&stored.value))
+            .transpose()
     }
 
     /// Sets the value of a key, with the event time of the record or punctuation at work.
@@ -55,16 +95,13 @@ impl<K: Serde, V: Serde> ProcessorStore<K, V> {
     /// # Errors
     /// The store cannot be written.
     pub fn put(&self, cx: &mut impl StoreAccess, key: &K, value: &V) -> Result<(), StreamsError> {
-        let bytes = encode(
-            value,
-            &SerdeContext::value(&self.name),
-            &mut BytesMut::new(),
-        );
-        let Some(bytes) = bytes.map_err(|error| self.error("write a value", &error))? else {
+        let Some(bytes) = self.codec.value_bytes(value)? else {
             return self.delete(cx, key);
         };
-        let (key, timestamp) = (self.key(key)?, cx.write_timestamp());
-        cx.key_value_store(self.index)?.put(&key, &bytes, timestamp)
+        let (key, timestamp) = (self.codec.key_bytes(key)?, cx.write_timestamp());
+        cx.stores()
+            .key_value(self.index)?
+            .put(&key, &bytes, timestamp)
     }
 
     /// Removes a key.
@@ -72,8 +109,8 @@ impl<K: Serde, V: Serde> ProcessorStore<K, V> {
     /// # Errors
     /// The store cannot be written.
     pub fn delete(&self, cx: &mut impl StoreAccess, key: &K) -> Result<(), StreamsError> {
-        let (key, timestamp) = (self.key(key)?, cx.write_timestamp());
-        cx.key_value_store(self.index)?.delete(&key, timestamp)
+        let (key, timestamp) = (self.codec.key_bytes(key)?, cx.write_timestamp());
+        cx.stores().key_value(self.index)?.delete(&key, timestamp)
     }
 
     /// All entries, in the order of their keys' bytes. They are read into memory.
@@ -95,7 +132,7 @@ impl<K: Serde, V: Serde> ProcessorStore<K, V> {
         from: &K,
         to: &K,
     ) -> Result<Vec<(K, V)>, StreamsError> {
-        let (from, to) = (self.key(from)?, self.key(to)?);
+        let (from, to) = (self.codec.key_bytes(from)?, self.codec.key_bytes(to)?);
         self.entries(cx, Bound::Included(&from), Bound::Included(&to))
     }
 
@@ -122,41 +159,20 @@ impl<K: Serde, V: Serde> ProcessorStore<K, V> {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
     ) -> Result<Vec<(K, V)>, StreamsError> {
-        let store = cx.key_value_store(self.index)?;
+        let store = cx.stores().key_value(self.index)?;
         let entries = store.range(from, to)?.map(|entry| {
             let (key, stored) = entry?;
-            let key = K::decode(&SerdeContext::key(&self.name), &key)
-                .map_err(|error| self.error("read a key", &error))?;
-            Ok((key, self.value(&stored.value)?))
+            Ok((self.codec.key(&key)?, self.codec.value(&stored.value)?))
         });
         entries.collect()
-    }
-
-    fn key(&self, key: &K) -> Result<Bytes, StreamsError> {
-        let bytes = encode(key, &SerdeContext::key(&self.name), &mut BytesMut::new());
-        let bytes = bytes.map_err(|error| self.error("write a key", &error))?;
-        bytes.ok_or_else(|| self.error("write a key", &SerdeError::new("it is null")))
-    }
-
-    fn value(&self, bytes: &Bytes) -> Result<V, StreamsError> {
-        V::decode(&SerdeContext::value(&self.name), bytes)
-            .map_err(|error| self.error("read a value", &error))
-    }
-
-    fn error(&self, action: &str, error: &SerdeError) -> StreamsError {
-        StreamsError::Store {
-            store: self.name.clone(),
-            reason: format!("cannot {action}: {error}"),
-        }
     }
 }
 
 impl<K, V> Clone for ProcessorStore<K, V> {
     fn clone(&self) -> Self {
         Self {
-            name: self.name.clone(),
+            codec: self.codec.clone(),
             index: self.index,
-            types: PhantomData,
         }
     }
 }
@@ -165,7 +181,7 @@ impl<K, V> fmt::Debug for ProcessorStore<K, V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_tuple("ProcessorStore")
-            .field(&self.name)
+            .field(&self.codec.name)
             .finish()
     }
 }

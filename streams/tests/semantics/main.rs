@@ -12,6 +12,7 @@ mod global_joins;
 mod joins;
 mod map_async;
 mod persistent;
+mod processor_stores;
 mod processors;
 mod restore;
 mod routing;
@@ -20,6 +21,7 @@ mod strict_names;
 mod table_aggregations;
 mod table_joins;
 mod tables;
+mod transform_values;
 mod versioned;
 mod windows;
 

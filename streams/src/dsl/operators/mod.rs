@@ -22,4 +22,5 @@ pub(crate) mod table;
 pub(crate) mod table_aggregate;
 pub(crate) mod table_join;
 pub(crate) mod table_store;
+pub(crate) mod transform_values;
 pub(crate) mod window_aggregate;

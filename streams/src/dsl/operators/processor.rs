@@ -12,14 +12,12 @@ use crate::dsl::data::Data;
 use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
 use crate::dsl::on_error::OnError;
 use crate::dsl::processor::{
-    Origin, Processor, ProcessorError, ProcessorInit, ProcessorRecord, Punctuation, Schedules,
-    ValueProcessor,
+    ConnectedStore, Origin, Processor, ProcessorError, ProcessorInit, ProcessorRecord, Punctuation,
+    Schedules, ValueProcessor,
 };
-use crate::dsl::processor_store::StoreAccess;
+use crate::dsl::processor_store::{StoreAccess, Stores};
 use crate::dsl::windows::millis;
-use crate::runtime::{
-    KeyValueStore, PunctuationId, PunctuationType, StoreIndex, StreamsError, TaskContext, TaskId,
-};
+use crate::runtime::{PunctuationId, PunctuationType, StreamsError, TaskContext, TaskId};
 
 /// What a processor sees of its task, for the time of one call.
 pub struct ProcessorContext<'c, K, V> {
@@ -29,7 +27,8 @@ pub struct ProcessorContext<'c, K, V> {
 /// What a value processor sees of its task, for the time of one call.
 pub struct ValueContext<'c, 'k, K, V> {
     inner: ProcessorContext<'c, K, V>,
-    key: &'k K,
+    /// None in a punctuation.
+    key: Option<&'k K>,
 }
 
 /// The task and the children, whose lifetimes a processor need not know.
@@ -40,7 +39,7 @@ trait Backend<K, V> {
     fn origin(&self) -> Option<Origin<'_>>;
     fn schedule(&mut self, interval_ms: i64, clock: PunctuationType) -> PunctuationId;
     fn cancel(&mut self, id: PunctuationId);
-    fn store(&mut self, index: StoreIndex) -> Result<&mut dyn KeyValueStore, StreamsError>;
+    fn stores(&mut self) -> &mut dyn Stores;
     fn stream_time(&self) -> i64;
     fn wall_clock_ms(&self) -> i64;
     fn task_id(&self) -> TaskId;
@@ -119,9 +118,24 @@ impl<K, V> ValueContext<'_, '_, K, V> {
     /// Gives a value to what comes next, under the key of the record at work.
     ///
     /// # Errors
-    /// What comes next fails.
+    /// What comes next fails, or there is no record at work but a punctuation.
     pub fn forward(&mut self, value: &V) -> Result<(), StreamsError> {
-        self.inner.forward(self.key, value)
+        let Some(key) = self.key else {
+            return Err(StreamsError::topology(
+                "a value processor cannot forward in a punctuation, because there is no key to keep\n  hint: use `process`, whose processor chooses keys itself",
+            ));
+        };
+        self.inner.forward(key, value)
+    }
+
+    /// Asks for a punctuation at this interval, at least a millisecond.
+    pub fn every(&mut self, interval: Duration, clock: PunctuationType) -> PunctuationId {
+        self.inner.every(interval, clock)
+    }
+
+    /// Ends a punctuation.
+    pub fn cancel(&mut self, id: PunctuationId) {
+        self.inner.cancel(id);
     }
 
     /// Where the record at work comes from; nothing behind a table's cache.
@@ -144,11 +158,8 @@ impl<K, V> ValueContext<'_, '_, K, V> {
 }
 
 impl<K, V> StoreAccess for ProcessorContext<'_, K, V> {
-    fn key_value_store(
-        &mut self,
-        index: StoreIndex,
-    ) -> Result<&mut dyn KeyValueStore, StreamsError> {
-        self.backend.store(index)
+    fn stores(&mut self) -> &mut dyn Stores {
+        self.backend.stores()
     }
 
     fn write_timestamp(&self) -> i64 {
@@ -157,11 +168,8 @@ impl<K, V> StoreAccess for ProcessorContext<'_, K, V> {
 }
 
 impl<K, V> StoreAccess for ValueContext<'_, '_, K, V> {
-    fn key_value_store(
-        &mut self,
-        index: StoreIndex,
-    ) -> Result<&mut dyn KeyValueStore, StreamsError> {
-        self.inner.key_value_store(index)
+    fn stores(&mut self) -> &mut dyn Stores {
+        self.inner.stores()
     }
 
     fn write_timestamp(&self) -> i64 {
@@ -218,8 +226,8 @@ impl<K: Data, V: Data> Backend<K, V> for Call<'_, '_, '_, K, V> {
         self.cx.task.cancel_punctuation(id);
     }
 
-    fn store(&mut self, index: StoreIndex) -> Result<&mut dyn KeyValueStore, StreamsError> {
-        self.cx.task.store(index)
+    fn stores(&mut self) -> &mut dyn Stores {
+        self.cx.task
     }
 
     fn stream_time(&self) -> i64 {
@@ -257,13 +265,11 @@ impl Schedules for Scheduling<'_, '_> {
     }
 }
 
-type Stores = Vec<(String, StoreIndex, &'static str)>;
-
 /// Runs a processor.
 pub(crate) struct Process<K, V, P: Processor<K, V>, F> {
     pub(crate) id: NodeId,
     pub(crate) on_error: OnError,
-    pub(crate) stores: Stores,
+    pub(crate) stores: Vec<ConnectedStore>,
     pub(crate) make: Arc<F>,
     /// Made when the task starts.
     pub(crate) processor: Option<P>,
@@ -345,7 +351,7 @@ where
 pub(crate) struct ProcessValues<K, V, P: ValueProcessor<K, V>, F> {
     pub(crate) id: NodeId,
     pub(crate) on_error: OnError,
-    pub(crate) stores: Stores,
+    pub(crate) stores: Vec<ConnectedStore>,
     pub(crate) make: Arc<F>,
     /// Made when the task starts.
     pub(crate) processor: Option<P>,
@@ -376,8 +382,13 @@ where
             scheduled: Vec::new(),
         };
         let inner = ProcessorContext { backend: &mut call };
-        let mut context = ValueContext { inner, key };
+        let mut context = ValueContext {
+            inner,
+            key: Some(key),
+        };
         let result = processor.process(&mut context, record(key, value, meta));
+        let scheduled = std::mem::take(&mut call.scheduled);
+        cx.state.punctuated_by(self.id, scheduled);
         handled(cx, &self.on_error, meta, result)
     }
 
@@ -390,6 +401,34 @@ where
         self.processor = Some(made(cx, self.id, &self.stores, self.make.as_ref())?);
         Ok(())
     }
+
+    fn punctuate(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        punctuation: Punctuation,
+    ) -> Result<(), StreamsError> {
+        cx.state.operator = self.id;
+        let Some(processor) = &mut self.processor else {
+            return Err(not_made(cx));
+        };
+        let meta = Meta {
+            timestamp: punctuation.timestamp,
+            ..Meta::at_commit()
+        };
+        let mut call = Call {
+            id: self.id,
+            cx,
+            children: &mut self.children,
+            meta,
+            scheduled: Vec::new(),
+        };
+        let inner = ProcessorContext { backend: &mut call };
+        let mut context = ValueContext { inner, key: None };
+        let result = processor.punctuate(&mut context, punctuation);
+        let scheduled = std::mem::take(&mut call.scheduled);
+        cx.state.punctuated_by(self.id, scheduled);
+        handled(cx, &OnError::Fail, &meta, result)
+    }
 }
 
 fn record<'a, K, V>(key: &'a K, value: &'a V, meta: &Meta<'a>) -> ProcessorRecord<'a, K, V> {
@@ -401,10 +440,10 @@ fn record<'a, K, V>(key: &'a K, value: &'a V, meta: &Meta<'a>) -> ProcessorRecor
     }
 }
 
-fn made<P>(
+pub(super) fn made<P>(
     cx: &mut Cx<'_, '_>,
     id: NodeId,
-    stores: &Stores,
+    stores: &[ConnectedStore],
     make: &dyn Fn(&mut ProcessorInit<'_>) -> Result<P, ProcessorError>,
 ) -> Result<P, StreamsError> {
     let mut scheduling = Scheduling {
@@ -434,7 +473,7 @@ fn not_made(cx: &Cx<'_, '_>) -> StreamsError {
 }
 
 /// An error of what comes next stays what it is; one of the processor's own is up to the policy.
-fn handled(
+pub(super) fn handled(
     cx: &mut Cx<'_, '_>,
     on_error: &OnError,
     meta: &Meta<'_>,
