@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use moldau_client::admin::TransactionFilter;
 use moldau_streams::{
     Builder, KString, ProcessingGuarantee, Raw, Str, StreamsConfig, StreamsError, StreamsHandle,
     Topic, Topology, UncaughtErrorAction, UncaughtErrorHandler,
@@ -197,3 +198,52 @@ async fn a_thread_whose_transactional_id_is_taken_over_joins_again_and_counts_ex
     handle.close().await.expect("a clean end");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_memory_goes_back_to_its_last_commit_without_being_read_anew() {
+    let cluster = Cluster::start("undo").await;
+    word_count_topics(&cluster, 1).await;
+    let config = StreamsConfig {
+        cache_max_bytes: 0,
+        ..exactly_once()
+    };
+    let handle = cluster.run(&word_count(&cluster), config).await;
+    let (lines, output) = (cluster.name("lines"), cluster.name("counts"));
+    let words: Vec<_> = (0..WORDS).map(|number| format!("w{number}")).collect();
+    let all = words.join(" ");
+    let expected = |count| counts(&words.iter().map(|w| (&**w, count)).collect::<Vec<_>>());
+    for round in 1..=4 {
+        cluster.write(&lines, &[(None, &all, round)]).await;
+        cluster.wait_for_table(&output, &expected(round)).await;
+    }
+
+    let application = cluster.name("app");
+    let admin = cluster.client.admin();
+    let filter = TransactionFilter::default();
+    let transactions = admin.list_transactions(&filter);
+    let mut transactions = transactions.await.expect("transactions").into_iter();
+    let id = transactions.find(|one| one.transactional_id.starts_with(&application));
+    let id = id.expect("the thread's").transactional_id;
+    let intruder = cluster
+        .client
+        .transactional_producer(&id, Default::default());
+    intruder.await.expect("a producer").close(LIMIT).await;
+
+    cluster.write(&lines, &[(None, &all, 5)]).await;
+    let entries = cluster.wait_for_table(&output, &expected(5)).await;
+    assert_eq!(entries.len(), 5 * WORDS, "each count once");
+    let metrics = handle.metrics();
+    let went_back = metrics.tasks_migrated + metrics.tasks_corrupted;
+    assert!(went_back > 0, "{metrics:?}");
+    // At most what was written and not committed lies behind the store's place in its changelog.
+    let restored: u64 = metrics.tasks.iter().map(|task| task.restored).sum();
+    let most = (WORDS as u64 + 2) * went_back;
+    assert!(
+        restored <= most,
+        "{restored} of at most {most}: {metrics:?}"
+    );
+    handle.close().await.expect("a clean end");
+    cluster.stop().await;
+}
+
+const WORDS: usize = 40;

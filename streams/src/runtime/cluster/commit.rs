@@ -101,16 +101,16 @@ impl StreamThread {
     }
 
     /// Gives up all tasks without a commit: they belong to somebody else by now.
-    pub(super) fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) -> Result<(), StreamsError> {
         self.core.runtime.block_on(self.writer.abort());
         self.outputs.clear();
-        self.tasks.lose();
         self.is_assigned = false;
+        self.tasks.lose()
     }
 
     /// Becomes a new member of the group.
     fn rejoin(&mut self) -> Result<(), StreamsError> {
-        self.abandon();
+        self.abandon()?;
         let runtime = self.core.runtime.clone();
         let _entered = runtime.enter();
         let consumer = self.core.consumer(self.index)?;

@@ -273,24 +273,37 @@ impl TaskSet {
         self.committed.clear();
     }
 
-    /// Starts all tasks anew from what is committed.
+    /// Starts all tasks anew from what is committed, with their stores as they were then.
     pub(super) async fn revive(&mut self, consumer: &mut Consumer) -> Result<(), StreamsError> {
         self.past = self.totals();
-        // Stores on disk are opened again as they were committed; those in memory are read from
-        // their changelogs as a whole.
-        self.tasks.clear();
-        self.suspended.clear();
+        for (id, mut assigned) in std::mem::take(&mut self.tasks) {
+            if assigned.restore.is_some() {
+                continue;
+            }
+            let mut stores = std::mem::take(assigned.task.stores_mut());
+            stores.roll_back()?;
+            self.suspended.insert(id, stores);
+        }
         self.committed.clear();
         let assigned = consumer.assignment();
         self.assign(consumer, &assigned).await
     }
 
-    /// Forgets all tasks: they belong to somebody else by now.
-    pub(super) fn lose(&mut self) {
+    /// Gives up all tasks without a commit: they belong to somebody else by now. Stores in memory
+    /// are kept as they were committed, in case their tasks come back; directories are left to
+    /// the others.
+    pub(super) fn lose(&mut self) -> Result<(), StreamsError> {
         self.past = self.totals();
-        self.tasks.clear();
-        self.suspended.clear();
+        self.suspended.retain(|_, stores| !stores.holds_directory());
+        for (id, mut assigned) in std::mem::take(&mut self.tasks) {
+            let mut stores = std::mem::take(assigned.task.stores_mut());
+            if assigned.restore.is_none() && !stores.holds_directory() {
+                stores.roll_back()?;
+                self.suspended.insert(id, stores);
+            }
+        }
         self.committed.clear();
+        Ok(())
     }
 
     /// Committed offsets of repartition topics: what lies before them is done.

@@ -237,7 +237,7 @@ impl StreamThread {
     fn rebalance(&mut self, rebalance: &Rebalance) -> Result<(), StreamsError> {
         if rebalance.lost {
             tracing::warn!("partitions were lost to other members, their tasks start anew");
-            self.abandon();
+            self.abandon()?;
         } else if !rebalance.revoked.is_empty() {
             self.commit()?;
             let tasks = &mut self.tasks;

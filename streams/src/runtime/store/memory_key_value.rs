@@ -5,8 +5,9 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::changes::{ChangelogRecord, Changes};
+use super::changes::ChangelogRecord;
 use super::disk::is_empty_range;
+use super::undo::Undo;
 use super::{KeyValueStore, StoreIter, StoredValue};
 use crate::runtime::error::StreamsError;
 
@@ -14,14 +15,14 @@ use crate::runtime::error::StreamsError;
 #[derive(Debug)]
 pub(super) struct MemoryKeyValueStore {
     entries: BTreeMap<Bytes, StoredValue>,
-    changes: Changes<Bytes>,
+    changes: Undo<Bytes, StoredValue>,
 }
 
 impl MemoryKeyValueStore {
     pub(super) const fn new(logged: bool) -> Self {
         Self {
             entries: BTreeMap::new(),
-            changes: Changes::new(logged),
+            changes: Undo::new(logged),
         }
     }
 
@@ -53,8 +54,26 @@ impl MemoryKeyValueStore {
         changes.into_iter().map(record).collect()
     }
 
-    /// Returns the stored key, which is shared with the list of changes.
-    fn set(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Bytes {
+    pub(super) fn commit(&mut self) {
+        self.changes.committed();
+    }
+
+    /// Goes back to the last commit; false if the store has kept no account of its changes.
+    pub(super) fn roll_back(&mut self) -> bool {
+        let Some(undone) = self.changes.roll_back() else {
+            return false;
+        };
+        for (key, before) in undone {
+            match before {
+                Some(stored) => self.entries.insert(key, stored),
+                None => self.entries.remove(&key),
+            };
+        }
+        true
+    }
+
+    /// Returns the stored key, which is shared with the list of changes, and what it had before.
+    fn set(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> (Bytes, Option<StoredValue>) {
         let stored = StoredValue {
             value: Bytes::copy_from_slice(value),
             timestamp,
@@ -63,8 +82,8 @@ impl MemoryKeyValueStore {
             Some((key, _)) => key.clone(),
             None => Bytes::copy_from_slice(key),
         };
-        self.entries.insert(key.clone(), stored);
-        key
+        let before = self.entries.insert(key.clone(), stored);
+        (key, before)
     }
 }
 
@@ -74,17 +93,17 @@ impl KeyValueStore for MemoryKeyValueStore {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Result<(), StreamsError> {
-        let key = self.set(key, value, timestamp);
-        self.changes.record(key, timestamp);
+        let (key, before) = self.set(key, value, timestamp);
+        self.changes.record(key, timestamp, before);
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8], timestamp: i64) -> Result<(), StreamsError> {
-        let key = match self.entries.remove_entry(key) {
-            Some((key, _)) => key,
-            None => Bytes::copy_from_slice(key),
+        let (key, before) = match self.entries.remove_entry(key) {
+            Some((key, before)) => (key, Some(before)),
+            None => (Bytes::copy_from_slice(key), None),
         };
-        self.changes.record(key, timestamp);
+        self.changes.record(key, timestamp, before);
         Ok(())
     }
 

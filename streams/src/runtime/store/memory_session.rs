@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
-use super::changes::{ChangelogRecord, Changes};
+use super::changes::ChangelogRecord;
+use super::undo::Undo;
 use super::window_key::SessionKey;
 use super::{SessionIter, SessionStore, SessionWindow, StoredValue};
 use crate::runtime::error::StreamsError;
@@ -14,13 +15,16 @@ use crate::runtime::error::StreamsError;
 #[derive(Debug)]
 pub(super) struct MemorySessionStore {
     retention_ms: i64,
-    /// Largest session end seen; retention counts back from here.
+    /// Largest session end seen; retention counts back from here. What is too old is not found any
+    /// more, and dropped with the next commit.
     observed_stream_time: i64,
+    /// `observed_stream_time` at the last commit.
+    committed_stream_time: i64,
     keys: HashMap<Bytes, Sessions>,
     /// Which keys have a session with this end.
     ends: BTreeMap<i64, HashSet<Bytes>>,
     len: u64,
-    changes: Changes<(i64, i64, Bytes)>,
+    changes: Undo<(i64, i64, Bytes), StoredValue>,
 }
 
 /// Values of one key by session end and start.
@@ -31,10 +35,11 @@ impl MemorySessionStore {
         Self {
             retention_ms,
             observed_stream_time: -1,
+            committed_stream_time: -1,
             keys: HashMap::new(),
             ends: BTreeMap::new(),
             len: 0,
-            changes: Changes::new(logged),
+            changes: Undo::new(logged),
         }
     }
 
@@ -47,20 +52,46 @@ impl MemorySessionStore {
     ) -> Result<(), String> {
         let SessionKey { key, start, end } = SessionKey::parse(key)?;
         let is_live = self.is_live(end);
+        // What is restored is committed.
+        self.expire();
         match value {
             Some(value) if is_live => {
-                self.set(key, (end, start), value, timestamp);
+                self.set(key, (end, start), stored(value, timestamp));
             }
             Some(_) => {}
-            None => self.take(key, (end, start)),
+            None => {
+                self.take(key, (end, start));
+            }
         }
         Ok(())
     }
 
+    pub(super) fn commit(&mut self) {
+        self.changes.committed();
+        self.committed_stream_time = self.observed_stream_time;
+        self.expire();
+    }
+
+    /// Goes back to the last commit; false if the store has kept no account of its changes.
+    pub(super) fn roll_back(&mut self) -> bool {
+        let Some(undone) = self.changes.roll_back() else {
+            return false;
+        };
+        for ((end, start, key), before) in undone {
+            match before {
+                Some(stored) => self.set(&key, (end, start), stored).1,
+                None => self.take(&key, (end, start)),
+            };
+        }
+        self.observed_stream_time = self.committed_stream_time;
+        true
+    }
+
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
         let (changes, mut records) = self.changes.take();
+        let first_live = self.first_live();
         let record = |((end, start, key), changed_at): ((i64, i64, Bytes), i64)| {
-            let sessions = self.keys.get(&key);
+            let sessions = self.keys.get(&key).filter(|_| end >= first_live);
             let stored = sessions.and_then(|sessions| sessions.get(&(end, start)));
             ChangelogRecord {
                 key: SessionKey::encode(&key, start, end),
@@ -74,10 +105,7 @@ impl MemorySessionStore {
 
     /// Moves retention on, and says whether a session with this end is still kept.
     fn is_live(&mut self, end: i64) -> bool {
-        if end > self.observed_stream_time {
-            self.observed_stream_time = end;
-            self.expire();
-        }
+        self.observed_stream_time = self.observed_stream_time.max(end);
         end >= self.first_live()
     }
 
@@ -116,31 +144,30 @@ impl MemorySessionStore {
         expired.div_euclid(segment_ms).saturating_mul(segment_ms)
     }
 
-    /// Returns the stored key, which is shared with the list of changes.
-    fn set(&mut self, key: &[u8], place: (i64, i64), value: &[u8], timestamp: i64) -> Bytes {
-        let stored = StoredValue {
-            value: Bytes::copy_from_slice(value),
-            timestamp,
-        };
+    /// Returns the stored key, which is shared with the list of changes, and what was there before.
+    fn set(
+        &mut self,
+        key: &[u8],
+        place: (i64, i64),
+        stored: StoredValue,
+    ) -> (Bytes, Option<StoredValue>) {
         let key = match self.keys.get_key_value(key) {
             Some((key, _)) => key.clone(),
             None => Bytes::copy_from_slice(key),
         };
         let sessions = self.keys.entry_ref(&key).or_default();
-        if sessions.insert(place, stored).is_none() {
+        let before = sessions.insert(place, stored);
+        if before.is_none() {
             self.len += 1;
             self.ends.entry(place.0).or_default().insert(key.clone());
         }
-        key
+        (key, before)
     }
 
-    fn take(&mut self, key: &[u8], place: (i64, i64)) {
-        let Some(sessions) = self.keys.get_mut(key) else {
-            return;
-        };
-        if sessions.remove(&place).is_none() {
-            return;
-        }
+    /// Returns what was there.
+    fn take(&mut self, key: &[u8], place: (i64, i64)) -> Option<StoredValue> {
+        let sessions = self.keys.get_mut(key)?;
+        let before = sessions.remove(&place)?;
         self.len -= 1;
         let (end, _) = place;
         let mut same_end = sessions.range((end, i64::MIN)..=(end, i64::MAX));
@@ -155,6 +182,7 @@ impl MemorySessionStore {
         if is_last_of_key {
             self.keys.remove(key);
         }
+        Some(before)
     }
 }
 
@@ -184,8 +212,9 @@ impl SessionStore for MemorySessionStore {
             });
             return Ok(false);
         }
-        let key = self.set(key, (end, start), value, timestamp);
-        self.changes.record((end, start, key), timestamp);
+        let (key, before) = self.set(key, (end, start), stored(value, timestamp));
+        let place = (end, start, key);
+        self.changes.record(place, timestamp, before);
         Ok(true)
     }
 
@@ -197,11 +226,13 @@ impl SessionStore for MemorySessionStore {
     ) -> Result<(), StreamsError> {
         let SessionWindow { start, end } = session;
         self.is_live(end);
-        self.take(key, (end, start));
+        let before = self.take(key, (end, start));
+        let place = (end, start, Bytes::copy_from_slice(key));
         // What is past its retention is left to that of the changelog.
-        if !self.is_past_retention(end) {
-            let key = Bytes::copy_from_slice(key);
-            self.changes.record((end, start, key), timestamp);
+        if self.is_past_retention(end) {
+            self.changes.record_silently(place, before);
+        } else {
+            self.changes.record(place, timestamp, before);
         }
         Ok(())
     }
@@ -212,6 +243,7 @@ impl SessionStore for MemorySessionStore {
         earliest_end: i64,
         latest_start: i64,
     ) -> Result<SessionIter<'_>, StreamsError> {
+        let earliest_end = earliest_end.max(self.first_live());
         let Some((key, sessions)) = self.keys.get_key_value(key) else {
             return Ok(Box::new(std::iter::empty()));
         };
@@ -231,6 +263,7 @@ impl SessionStore for MemorySessionStore {
         earliest_end: i64,
         latest_end: i64,
     ) -> Result<SessionIter<'_>, StreamsError> {
+        let earliest_end = earliest_end.max(self.first_live());
         if earliest_end > latest_end {
             return Ok(Box::new(std::iter::empty()));
         }
@@ -254,6 +287,13 @@ impl SessionStore for MemorySessionStore {
 
     fn approximate_len(&self) -> u64 {
         self.len
+    }
+}
+
+fn stored(value: &[u8], timestamp: i64) -> StoredValue {
+    StoredValue {
+        value: Bytes::copy_from_slice(value),
+        timestamp,
     }
 }
 
@@ -320,10 +360,12 @@ mod tests {
     fn sessions_expire_with_all_others_that_end_in_their_segment() {
         let mut store = filled();
         store.put(b"c", window(50, 60_999), b"v", 0).expect("put");
+        store.commit();
         assert_eq!(store.approximate_len(), 5);
         store.put(b"c", window(50, 61_000), b"v", 0).expect("put");
         assert_eq!(found(store.find_ended(0, 59_999).expect("find")), []);
         assert!(!store.put(b"a", window(0, 20), b"v", 0).expect("put"));
+        store.commit();
         assert_eq!(store.approximate_len(), 2);
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
 use super::changes::ChangelogRecord;
+use super::undo::Undo;
 use super::{VersionIter, VersionPut, VersionedStore, VersionedValue};
 use crate::runtime::error::StreamsError;
 
@@ -17,13 +18,17 @@ use crate::runtime::error::StreamsError;
 #[derive(Debug)]
 pub(super) struct MemoryVersionedStore {
     history_ms: i64,
-    /// Largest timestamp seen; history counts back from here.
+    /// Largest timestamp seen; history counts back from here. What is older is not found any more,
+    /// and dropped with the next commit.
     observed_stream_time: i64,
+    /// `observed_stream_time` at the last commit.
+    committed_stream_time: i64,
     keys: HashMap<Bytes, Versions>,
     /// When a version of a key ends or has no value: then older ones can be forgotten.
     ends: BTreeMap<i64, HashSet<Bytes>>,
     logged: bool,
     changes: Vec<ChangelogRecord>,
+    undo: Undo<(Bytes, i64), Option<Bytes>>,
 }
 
 /// The versions of a key by the time they are valid from; a removal is a version without a value.
@@ -34,19 +39,52 @@ impl MemoryVersionedStore {
         Self {
             history_ms,
             observed_stream_time: -1,
+            committed_stream_time: -1,
             keys: HashMap::new(),
             ends: BTreeMap::new(),
             logged,
             changes: Vec::new(),
+            undo: Undo::new(logged),
         }
     }
 
     pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
         self.set(key, value, timestamp);
+        // What is restored is committed.
+        self.undo.take();
+        self.undo.committed();
+        self.expire();
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
+        self.undo.take();
         std::mem::take(&mut self.changes)
+    }
+
+    pub(super) fn commit(&mut self) {
+        self.undo.committed();
+        self.committed_stream_time = self.observed_stream_time;
+        self.expire();
+    }
+
+    /// Goes back to the last commit; false if the store has kept no account of its changes.
+    pub(super) fn roll_back(&mut self) -> bool {
+        self.changes.clear();
+        let Some(undone) = self.undo.roll_back() else {
+            return false;
+        };
+        for ((key, timestamp), before) in undone {
+            let versions = self.keys.entry_ref(&key).or_default();
+            match before {
+                Some(version) => versions.insert(timestamp, version),
+                None => versions.remove(&timestamp),
+            };
+            if versions.is_empty() {
+                self.keys.remove(&key);
+            }
+        }
+        self.observed_stream_time = self.committed_stream_time;
+        true
     }
 
     const fn first_kept(&self) -> i64 {
@@ -57,16 +95,13 @@ impl MemoryVersionedStore {
         if timestamp < self.first_kept() {
             return VersionPut::TooLate;
         }
-        if timestamp > self.observed_stream_time {
-            self.observed_stream_time = timestamp;
-            self.expire();
-        }
+        self.observed_stream_time = self.observed_stream_time.max(timestamp);
         let key = match self.keys.get_key_value(key) {
             Some((key, _)) => key.clone(),
             None => Bytes::copy_from_slice(key),
         };
         let versions = self.keys.entry_ref(&key).or_default();
-        versions.insert(timestamp, value.map(Bytes::copy_from_slice));
+        let before = versions.insert(timestamp, value.map(Bytes::copy_from_slice));
         let next = timestamp.checked_add(1).and_then(|after| {
             let mut later = versions.range(after..);
             later.next().map(|(next, _)| *next)
@@ -76,6 +111,7 @@ impl MemoryVersionedStore {
         for end in own_end.into_iter().chain(next) {
             self.ends.entry(end).or_default().insert(key.clone());
         }
+        self.undo.record_silently((key, timestamp), before);
         next.map_or(VersionPut::Latest, VersionPut::ValidTo)
     }
 

@@ -10,7 +10,8 @@ use std::ops::RangeInclusive;
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
-use super::changes::{ChangelogRecord, Changes};
+use super::changes::ChangelogRecord;
+use super::undo::Undo;
 use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
 use crate::runtime::error::StreamsError;
@@ -23,13 +24,16 @@ pub(super) struct MemoryWindowStore {
     keeps_duplicates: bool,
     /// Last sequence number given; always 0 without duplicates.
     sequence: i32,
-    /// Largest window start seen; retention counts back from here.
+    /// Largest window start seen; retention counts back from here. What is too old is not found any
+    /// more, and dropped with the next commit.
     observed_stream_time: i64,
+    /// `observed_stream_time` and `sequence` at the last commit.
+    committed: (i64, i32),
     keys: HashMap<Bytes, Windows>,
     /// Which keys have a window with this start.
     starts: BTreeMap<i64, HashSet<Bytes>>,
     len: u64,
-    changes: Changes<(i64, Bytes, i32)>,
+    changes: Undo<(i64, Bytes, i32), StoredValue>,
 }
 
 /// Values of one key by window start and sequence number.
@@ -42,10 +46,11 @@ impl MemoryWindowStore {
             keeps_duplicates,
             sequence: 0,
             observed_stream_time: -1,
+            committed: (-1, 0),
             keys: HashMap::new(),
             starts: BTreeMap::new(),
             len: 0,
-            changes: Changes::new(logged),
+            changes: Undo::new(logged),
         }
     }
 
@@ -62,6 +67,8 @@ impl MemoryWindowStore {
             sequence,
         } = WindowKey::parse(key)?;
         let is_live = self.is_live(start);
+        // What is restored is committed.
+        self.expire();
         let sequence = if self.keeps_duplicates {
             self.sequence = self.sequence.max(sequence);
             sequence
@@ -70,18 +77,43 @@ impl MemoryWindowStore {
         };
         match value {
             Some(value) if is_live => {
-                self.set(key, (start, sequence), value, timestamp);
+                self.set(key, (start, sequence), stored(value, timestamp));
             }
             Some(_) => {}
-            None => self.remove(key, (start, sequence)),
+            None => {
+                self.remove(key, (start, sequence));
+            }
         }
         Ok(())
     }
 
+    pub(super) fn commit(&mut self) {
+        self.changes.committed();
+        self.committed = (self.observed_stream_time, self.sequence);
+        self.expire();
+    }
+
+    /// Goes back to the last commit; false if the store has kept no account of its changes.
+    pub(super) fn roll_back(&mut self) -> bool {
+        let Some(undone) = self.changes.roll_back() else {
+            return false;
+        };
+        for ((start, key, sequence), before) in undone {
+            let place = (start, sequence);
+            match before {
+                Some(stored) => self.set(&key, place, stored).1,
+                None => self.remove(&key, place),
+            };
+        }
+        (self.observed_stream_time, self.sequence) = self.committed;
+        true
+    }
+
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
         let (changes, mut records) = self.changes.take();
+        let first_live = self.first_live();
         let record = |((start, key, sequence), changed_at): ((i64, Bytes, i32), i64)| {
-            let windows = self.keys.get(&key);
+            let windows = self.keys.get(&key).filter(|_| start >= first_live);
             let stored = windows.and_then(|windows| windows.get(&(start, sequence)));
             ChangelogRecord {
                 key: WindowKey::encode(&key, start, sequence),
@@ -95,10 +127,7 @@ impl MemoryWindowStore {
 
     /// Moves retention on, and says whether a window with this start is still kept.
     fn is_live(&mut self, start: i64) -> bool {
-        if start > self.observed_stream_time {
-            self.observed_stream_time = start;
-            self.expire();
-        }
+        self.observed_stream_time = self.observed_stream_time.max(start);
         start >= self.first_live()
     }
 
@@ -129,31 +158,30 @@ impl MemoryWindowStore {
             .saturating_add(1)
     }
 
-    /// Returns the stored key, which is shared with the list of changes.
-    fn set(&mut self, key: &[u8], place: (i64, i32), value: &[u8], timestamp: i64) -> Bytes {
-        let stored = StoredValue {
-            value: Bytes::copy_from_slice(value),
-            timestamp,
-        };
+    /// Returns the stored key, which is shared with the list of changes, and what was there before.
+    fn set(
+        &mut self,
+        key: &[u8],
+        place: (i64, i32),
+        stored: StoredValue,
+    ) -> (Bytes, Option<StoredValue>) {
         let key = match self.keys.get_key_value(key) {
             Some((key, _)) => key.clone(),
             None => Bytes::copy_from_slice(key),
         };
         let windows = self.keys.entry_ref(&key).or_default();
-        if windows.insert(place, stored).is_none() {
+        let before = windows.insert(place, stored);
+        if before.is_none() {
             self.len += 1;
             self.starts.entry(place.0).or_default().insert(key.clone());
         }
-        key
+        (key, before)
     }
 
-    fn remove(&mut self, key: &[u8], place: (i64, i32)) {
-        let Some(windows) = self.keys.get_mut(key) else {
-            return;
-        };
-        if windows.remove(&place).is_none() {
-            return;
-        }
+    /// Returns what was there.
+    fn remove(&mut self, key: &[u8], place: (i64, i32)) -> Option<StoredValue> {
+        let windows = self.keys.get_mut(key)?;
+        let before = windows.remove(&place)?;
         self.len -= 1;
         let (start, _) = place;
         let is_last_of_start = windows.range(all_at(start, start)).next().is_none();
@@ -167,12 +195,13 @@ impl MemoryWindowStore {
         if is_last_of_key {
             self.keys.remove(key);
         }
+        Some(before)
     }
 }
 
 impl WindowStore for MemoryWindowStore {
     fn get(&self, key: &[u8], start: i64) -> Result<Option<StoredValue>, StreamsError> {
-        let windows = self.keys.get(key);
+        let windows = self.keys.get(key).filter(|_| start >= self.first_live());
         let mut found = windows
             .into_iter()
             .flat_map(|w| w.range(all_at(start, start)));
@@ -198,8 +227,9 @@ impl WindowStore for MemoryWindowStore {
             });
             return Ok(false);
         }
-        let key = self.set(key, (start, sequence), value, timestamp);
-        self.changes.record((start, key, sequence), timestamp);
+        let (key, before) = self.set(key, (start, sequence), stored(value, timestamp));
+        let place = (start, key, sequence);
+        self.changes.record(place, timestamp, before);
         Ok(true)
     }
 
@@ -209,13 +239,14 @@ impl WindowStore for MemoryWindowStore {
             return Ok(());
         }
         self.is_live(start);
-        self.remove(key, (start, 0));
+        let before = self.remove(key, (start, 0));
         let key = Bytes::copy_from_slice(key);
-        self.changes.record((start, key, 0), timestamp);
+        self.changes.record((start, key, 0), timestamp, before);
         Ok(())
     }
 
     fn fetch(&self, key: &[u8], from: i64, to: i64) -> Result<WindowIter<'_>, StreamsError> {
+        let from = from.max(self.first_live());
         let Some((key, windows)) = self.keys.get_key_value(key).filter(|_| from <= to) else {
             return Ok(Box::new(std::iter::empty()));
         };
@@ -226,6 +257,7 @@ impl WindowStore for MemoryWindowStore {
     }
 
     fn fetch_all(&self, from: i64, to: i64) -> Result<WindowIter<'_>, StreamsError> {
+        let from = from.max(self.first_live());
         if from > to {
             return Ok(Box::new(std::iter::empty()));
         }
@@ -244,6 +276,13 @@ impl WindowStore for MemoryWindowStore {
 
     fn approximate_len(&self) -> u64 {
         self.len
+    }
+}
+
+fn stored(value: &[u8], timestamp: i64) -> StoredValue {
+    StoredValue {
+        value: Bytes::copy_from_slice(value),
+        timestamp,
     }
 }
 
@@ -296,6 +335,7 @@ mod tests {
         assert!(store.put(b"k", 100, b"v", 100).expect("put"));
         assert!(store.get(b"k", 0).expect("get").is_none());
         assert!(!store.put(b"k", 0, b"v", 0).expect("put"));
+        store.commit();
         assert_eq!(store.approximate_len(), 2);
     }
 

@@ -12,6 +12,7 @@ mod state_store;
 mod task_stores;
 #[cfg(test)]
 mod twins;
+mod undo;
 mod window_key;
 
 pub(crate) use changes::ChangelogRecord;

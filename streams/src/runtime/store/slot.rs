@@ -208,6 +208,12 @@ impl StoreSlot {
         self.state_mut().commit(position)
     }
 
+    /// Drops what has changed since the last commit; false if the store has to be opened or restored
+    /// anew.
+    pub(super) fn roll_back(&mut self) -> bool {
+        self.state_mut().roll_back()
+    }
+
     pub(super) fn pending_bytes(&self) -> usize {
         self.state().pending_bytes()
     }

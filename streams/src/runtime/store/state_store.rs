@@ -29,6 +29,12 @@ pub(super) trait StateStore: Send + Debug {
         Ok(())
     }
 
+    /// Drops what has changed since the last commit; false if the store cannot do so and has to be
+    /// opened or restored anew.
+    fn roll_back(&mut self) -> bool {
+        false
+    }
+
     /// The position that was kept with the data when the store was last open.
     fn position(&self) -> Option<i64> {
         None
@@ -75,6 +81,15 @@ impl StateStore for MemoryKeyValueStore {
         Ok(())
     }
 
+    fn commit(&mut self, _position: Option<i64>) -> Result<(), StreamsError> {
+        self.commit();
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> bool {
+        self.roll_back()
+    }
+
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
         Ok(self.take_changes())
     }
@@ -88,6 +103,15 @@ impl StateStore for MemoryWindowStore {
         timestamp: i64,
     ) -> Result<(), StreamsError> {
         self.restore(key, value, timestamp).map_err(unnamed)
+    }
+
+    fn commit(&mut self, _position: Option<i64>) -> Result<(), StreamsError> {
+        self.commit();
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> bool {
+        self.roll_back()
     }
 
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
@@ -105,6 +129,15 @@ impl StateStore for MemorySessionStore {
         self.restore(key, value, timestamp).map_err(unnamed)
     }
 
+    fn commit(&mut self, _position: Option<i64>) -> Result<(), StreamsError> {
+        self.commit();
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> bool {
+        self.roll_back()
+    }
+
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
         Ok(self.take_changes())
     }
@@ -119,6 +152,15 @@ impl StateStore for MemoryVersionedStore {
     ) -> Result<(), StreamsError> {
         self.restore(key, value, timestamp);
         Ok(())
+    }
+
+    fn commit(&mut self, _position: Option<i64>) -> Result<(), StreamsError> {
+        self.commit();
+        Ok(())
+    }
+
+    fn roll_back(&mut self) -> bool {
+        self.roll_back()
     }
 
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {

@@ -105,6 +105,22 @@ impl TaskStores {
         })
     }
 
+    /// Drops what has changed since the last commit. Stores on disk are opened again as they were
+    /// committed; one in memory that cannot go back becomes empty, and is restored as a whole.
+    pub(crate) fn roll_back(&mut self) -> Result<(), StreamsError> {
+        for slot in &mut self.slots {
+            if slot.roll_back() {
+                continue;
+            }
+            let spec = slot.spec().clone();
+            // Closes the files first.
+            *slot = StoreSlot::in_memory(&spec);
+            *slot = self.environment.open(&spec, self.directory.as_ref())?;
+        }
+        self.count_pending();
+        Ok(())
+    }
+
     /// Throws away what a store holds and makes it empty, because it is not what its changelog
     /// says.
     pub(crate) fn wipe(&mut self, index: usize) -> Result<(), StreamsError> {

@@ -52,6 +52,7 @@ impl Twins {
         self.log();
         let end = i64::try_from(self.changelog.len()).expect("an offset");
         self.disk.commit(|_| Some(end)).expect("commit");
+        self.memory.commit().expect("commit");
     }
 
     /// Loses what is not committed, and on disk what is not written, or not.
@@ -67,6 +68,17 @@ impl Twins {
         self.disk.commit(|_| Some(end)).expect("commit");
         self.memory = StoreSlot::in_memory(&self.spec);
         replay(&mut self.memory, &self.changelog, 0);
+        self.memory.commit().expect("commit");
+    }
+
+    /// Drops what is not committed, as after an aborted transaction.
+    fn roll_back(&mut self, is_logged: bool) {
+        if is_logged {
+            self.disk[0].take_changes().expect("changes");
+            self.memory.take_changes().expect("changes");
+        }
+        self.disk.roll_back().expect("rolled back");
+        assert!(self.memory.roll_back());
     }
 
     /// Mostly nothing; else a commit, a crash at any place in it, or a restart.
@@ -79,6 +91,8 @@ impl Twins {
                 self.reopen(true);
             }
             6 => self.reopen(false),
+            7 => self.roll_back(false),
+            8 => self.roll_back(true),
             _ => {}
         }
     }

@@ -1,0 +1,107 @@
+//! What has changed in a store in memory since the last commit, and what was there before: for the
+//! changelog, and for the way back when the changes cannot be committed.
+
+use std::collections::BTreeMap;
+
+use super::changes::ChangelogRecord;
+
+/// Changed keys with the time of the last change, in key order so that runs can be repeated, and
+/// with the values before the first one.
+///
+/// A store without a changelog records nothing.
+#[derive(Debug)]
+pub(super) struct Undo<K, V> {
+    logged: bool,
+    changed: BTreeMap<K, Change<V>>,
+    /// What was changed before that and is in the changelog, but is not committed; oldest first.
+    taken: Vec<BTreeMap<K, Change<V>>>,
+    /// Records of values that the store itself did not take, because they are too late. Kafka
+    /// Streams logs them too.
+    expired: Vec<ChangelogRecord>,
+}
+
+#[derive(Debug)]
+struct Change<V> {
+    timestamp: i64,
+    /// Whether the changelog is told.
+    is_logged: bool,
+    before: Option<V>,
+}
+
+impl<K: Ord + Clone, V> Undo<K, V> {
+    pub(super) const fn new(logged: bool) -> Self {
+        Self {
+            logged,
+            changed: BTreeMap::new(),
+            taken: Vec::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    /// A key has changed that had the value `before`.
+    pub(super) fn record(&mut self, key: K, timestamp: i64, before: Option<V>) {
+        self.change(key, timestamp, true, before);
+    }
+
+    /// As [`record`](Self::record), for a change that the changelog need not know.
+    pub(super) fn record_silently(&mut self, key: K, before: Option<V>) {
+        self.change(key, 0, false, before);
+    }
+
+    fn change(&mut self, key: K, timestamp: i64, is_logged: bool, before: Option<V>) {
+        use std::collections::btree_map::Entry;
+        if !self.logged {
+            return;
+        }
+        match self.changed.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Change {
+                    timestamp,
+                    is_logged,
+                    before,
+                });
+            }
+            Entry::Occupied(mut occupied) if is_logged => {
+                let change = occupied.get_mut();
+                change.timestamp = timestamp;
+                change.is_logged = true;
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    pub(super) fn record_expired(&mut self, record: impl FnOnce() -> ChangelogRecord) {
+        if self.logged {
+            self.expired.push(record());
+        }
+    }
+
+    /// The changed keys with the time of their change, and finished records to put before theirs.
+    pub(super) fn take(&mut self) -> (Vec<(K, i64)>, Vec<ChangelogRecord>) {
+        let changed = std::mem::take(&mut self.changed);
+        let logged = changed.iter().filter(|(_, change)| change.is_logged);
+        let keys = logged.map(|(key, change)| (key.clone(), change.timestamp));
+        let keys = keys.collect();
+        if !changed.is_empty() {
+            self.taken.push(changed);
+        }
+        (keys, std::mem::take(&mut self.expired))
+    }
+
+    /// What was taken is committed.
+    pub(super) fn committed(&mut self) {
+        self.taken.clear();
+    }
+
+    /// All that was changed since the last commit, the latest change first: setting the keys to
+    /// these values one after the other undoes it. `None` if nobody has kept account.
+    pub(super) fn roll_back(&mut self) -> Option<Vec<(K, Option<V>)>> {
+        self.expired.clear();
+        let changed = std::mem::take(&mut self.changed);
+        let mut spans = std::mem::take(&mut self.taken);
+        spans.push(changed);
+        let changes = spans.into_iter().rev().flatten();
+        let undone = changes.map(|(key, change)| (key, change.before));
+        self.logged.then(|| undone.collect())
+    }
+}
