@@ -171,7 +171,12 @@ impl Model {
             let base_offset = batch.base_offset();
             assert_eq!(base_offset, next, "{name}: a gap in the log");
             next = batch.next_offset();
-            let written = self.batches.get(&base_offset) == Some(batch);
+            let before = self.batches.get(&base_offset);
+            // The checksum does not cover the leader epoch: a hole there in what was not synced is not seen.
+            let same = |before: &RecordBatch| {
+                before == batch || (base_offset >= kept && before.crc() == batch.crc())
+            };
+            let written = before.is_some_and(same);
             let came_back = base_offset >= kept && self.refused.contains(batch);
             assert!(
                 written || came_back,

@@ -31,7 +31,8 @@ impl ConsumerGroup {
         self.write(GroupRecord::TargetEpoch(Some(epoch)), changes);
     }
 
-    /// Whether the target of this epoch leaves a partition out, or gives it to two members.
+    /// Whether the target of this epoch leaves a partition out, or gives it to two members, or is not what a member
+    /// has that is said to have followed it.
     ///
     /// It may when an append failed and a later one did not: a target is written down as what changes of the one
     /// before, which then is not there.
@@ -57,7 +58,13 @@ impl ConsumerGroup {
         let given_once = targets
             .flat_map(Partitions::iter)
             .all(|partition| left.remove(&partition));
-        !given_once || !left.is_empty()
+        let followed = self.members.keys().all(|member_id| {
+            let current = self.current(member_id);
+            let target = self.targets.get(member_id).cloned().unwrap_or_default();
+            !current.is_reconciled_to(self.target_epoch.epoch)
+                || current.assigned.partitions() == target
+        });
+        !given_once || !left.is_empty() || !followed
     }
 
     fn assign(&self, context: &Context<'_>) -> Vec<(KString, Partitions)> {
