@@ -83,6 +83,58 @@ async fn input_and_output_agree_exactly_although_static_members_with_stores_on_d
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn input_and_output_agree_exactly_although_an_instance_freezes_and_wakes_up_as_a_stranger() {
+    let kind = Kind {
+        name: "freeze",
+        on_disk: true,
+        is_static: false,
+    };
+    let rounds = number("MOLDAU_CRASH_ROUNDS").unwrap_or(1);
+    let seed = number("MOLDAU_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!(
+        "{}: MOLDAU_CRASH_SEED={seed} MOLDAU_CRASH_ROUNDS={rounds}",
+        kind.name
+    );
+    let cluster = Cluster::start(kind.name).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    prepare(&cluster).await;
+    let load = Load::start(cluster.client.clone(), cluster.name("job-orders"));
+    let mut reader = Enriched::new(&cluster);
+    let start = |index: usize| start(&cluster, kind, directory.path(), index);
+    let instances: Vec<_> = (0..3).map(start).collect();
+    reader.wait_for(1).await;
+    reader.wait_for_tasks(&instances).await;
+    let mut fire = Fire::new(seed);
+    for round in 1..=rounds {
+        reader
+            .read_for(Duration::from_millis(fire.random.below(1_500)))
+            .await;
+        let victim = usize::try_from(fire.random.below(3)).expect("0 to 2");
+        instances[victim].freeze();
+        let frozen = Instant::now();
+        let written = load.written.load(Ordering::Acquire);
+        // The others take over; what it had open is ended for it.
+        reader.wait_for(written).await;
+        fire.resumed(round, victim, written, frozen.elapsed());
+        instances[victim].thaw();
+        let written = load.written.load(Ordering::Acquire);
+        reader.wait_for(written).await;
+        reader.wait_for_tasks(&instances).await;
+    }
+    let written = load.stop().await;
+    reader.wait_for(written).await;
+    let expected = expected_totals(written);
+    totals(&cluster, &expected).await;
+    for instance in instances {
+        fire.tally.add(instance.end());
+    }
+    reader.read_to_the_end(written).await;
+    stored_totals(&cluster, &expected).await;
+    println!("{}: {written} orders agree; {}", kind.name, fire.summary());
+    cluster.stop().await;
+}
+
 async fn under_fire(kind: Kind) {
     let rounds = number("MOLDAU_CRASH_ROUNDS").unwrap_or(2);
     let seed = number("MOLDAU_CRASH_SEED").unwrap_or_else(|| u64::from(std::process::id()));
