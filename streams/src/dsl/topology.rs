@@ -54,7 +54,7 @@ impl Topology {
     }
 
     /// Runs the topology until Ctrl-C or SIGTERM, or until it fails; then it commits and leaves its
-    /// group, so that others take over at once. Brings a tokio runtime of its own, so
+    /// group, so that others take over at once; a second signal ends it without. Brings a tokio runtime of its own, so
     /// it is all that a program's `main` needs; `bootstrap_servers` is `host:port,…`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Topology {
             .enable_all()
             .build()
             .map_err(|error| StreamsError::topology(format!("cannot start a runtime: {error}")))?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let connecting = ClientConfig::new(bootstrap_servers).client_id(self.application_id());
             let client = Client::connect(connecting).await;
             let client = client.map_err(|error| StreamsError::Client {
@@ -81,8 +81,16 @@ impl Topology {
                 () = handle.ended() => {}
                 () = asked_to_end() => {}
             }
-            handle.close().await
-        })
+            tokio::select! {
+                closed = handle.close() => closed,
+                () = asked_to_end() => {
+                    tracing::warn!("asked to end a second time, the last commit is not waited for");
+                    Ok(())
+                }
+            }
+        });
+        runtime.shutdown_background();
+        ended
     }
 
     /// A driver that runs the topology in memory, with one partition per topic, and commits after

@@ -193,8 +193,14 @@ fn read(
     })
 }
 
-/// Opens the port for queries of other instances; gives the address they know it by.
-pub(super) async fn listen(address: &str) -> Result<(TcpListener, String), StreamsError> {
+/// Opens the port for queries of other instances, if there is to be one; gives the address they
+/// know it by.
+pub(super) async fn listen(
+    address: Option<&str>,
+) -> Result<Option<(TcpListener, String)>, StreamsError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
     let failed = |error: std::io::Error| StreamsError::Config {
         setting: "application_server",
         reason: format!(
@@ -204,7 +210,7 @@ pub(super) async fn listen(address: &str) -> Result<(TcpListener, String), Strea
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    Ok((listener, format!("{host}:{port}")))
+    Ok(Some((listener, format!("{host}:{port}"))))
 }
 
 fn failed(query: &StoreQuery, reason: impl Into<String>) -> StreamsError {

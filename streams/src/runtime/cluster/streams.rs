@@ -65,14 +65,14 @@ impl Streams {
             stores.clone(),
             Arc::clone(&cache_budget),
         ));
-        let global_stores = global::start(&client, &application, &shared).await?;
-        let listener = match &config.application_server {
-            Some(address) => Some(queries::listen(address).await?),
-            None => None,
-        };
+        let listener = queries::listen(config.application_server.as_deref()).await?;
+        let process_id = ProcessId::of(config.state_dir.as_deref(), group).await?;
+        // Last, because it follows topics in the background, which nobody would end.
+        let global_stores = global::start(&client, &application, &shared).await;
+        let global_stores = global_stores.inspect_err(|_| shared.close())?;
         let core = Arc::new(Core {
             host: listener.as_ref().map(|(_, host)| host.clone()),
-            process_id: ProcessId::of(config.state_dir.as_deref(), group).await?,
+            process_id,
             shared: Arc::clone(&shared),
             application: Arc::new(application),
             plan,
