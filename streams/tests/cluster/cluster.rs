@@ -48,11 +48,8 @@ impl Cluster {
             };
         }
         let directory = tempfile::tempdir().expect("a directory");
-        let mut config = BrokerConfig::new(directory.path());
-        config.listeners = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        config.group_initial_rebalance_delay_ms = 0;
-        change(&mut config);
-        let broker = Broker::start(config).await.expect("a broker");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let broker = start_broker(&directory, address, change).await;
         let client = Client::in_process(broker.dispatcher(), ClientConfig::new(""));
         Self {
             client,
@@ -65,6 +62,24 @@ impl Cluster {
         if let Some((broker, _directory)) = self.broker {
             broker.shutdown().await.expect("a clean end");
         }
+    }
+
+    /// Ends the broker, if it is ours, and starts it again on the same address and data. What was
+    /// connected in this process, and not over the network, is cut off.
+    pub(crate) async fn restart(&mut self) {
+        let Some((broker, directory)) = self.broker.take() else {
+            return;
+        };
+        let address = broker.kafka_addresses()[0];
+        broker.shutdown().await.expect("a clean end");
+        let broker = start_broker(&directory, address, |_| {}).await;
+        self.broker = Some((broker, directory));
+    }
+
+    /// From now on reaches the broker over the network.
+    pub(crate) async fn connect(&mut self) {
+        let client = Client::connect(ClientConfig::new(&self.bootstrap())).await;
+        self.client = client.expect("a cluster");
     }
 
     /// Whether the broker is ours.
@@ -175,6 +190,18 @@ impl Cluster {
         consumer.close().await;
         entries
     }
+}
+
+async fn start_broker(
+    directory: &TempDir,
+    address: SocketAddr,
+    change: impl FnOnce(&mut BrokerConfig),
+) -> BrokerHandle {
+    let mut config = BrokerConfig::new(directory.path());
+    config.listeners = vec![address];
+    config.group_initial_rebalance_delay_ms = 0;
+    change(&mut config);
+    Broker::start(config).await.expect("a broker")
 }
 
 /// Commits often, so that tests see results soon.

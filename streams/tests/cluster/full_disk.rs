@@ -3,8 +3,8 @@
 use tempfile::TempDir;
 
 use crate::cluster::Cluster;
-use crate::crash::{Enriched, expected_totals, prepare, stored_totals, totals, write_orders};
 use crate::instance::{Instance, Setup};
+use crate::orders::{Enriched, expected_totals, prepare, stored_totals, totals, write_orders};
 
 fn setup(cluster: &Cluster, directory: &TempDir, file_size_limit: Option<u64>) -> Setup {
     Setup {

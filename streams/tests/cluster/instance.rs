@@ -2,6 +2,7 @@
 //! a variable to be one.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,6 +73,8 @@ impl Instance {
         let mut process = command
             .args([name, "--exact", "--nocapture"])
             .env(INSTANCE, serde_json::to_string(setup).expect("json"))
+            // A frozen process is a reason for the system to hang up on all of its group.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -185,7 +188,7 @@ async fn an_instance_of_the_job_runs_where_the_environment_asks_for_it() {
         store_memory_bytes: 64 * 1024,
         ..StreamsConfig::default()
     };
-    let topology = crate::crash::job(&setup.prefix);
+    let topology = crate::orders::job(&setup.prefix);
     if setup.runs_by_itself {
         let run = move || topology.run(&setup.bootstrap, config);
         let ended = tokio::task::spawn_blocking(run).await.expect("no panic");

@@ -17,6 +17,7 @@ mod histories;
 mod instance;
 mod jobs;
 mod mistakes;
+mod orders;
 mod outward;
 mod queries;
 mod shutdown;

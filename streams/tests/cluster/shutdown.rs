@@ -7,8 +7,8 @@ use moldau_client::TopicPartition;
 use moldau_streams::{Builder, Serde, SerdeContext, SerdeError, Str, StreamsConfig, Topic};
 
 use crate::cluster::{Cluster, LIMIT, often};
-use crate::crash::{Enriched, prepare, write_orders};
 use crate::instance::{Instance, Setup};
+use crate::orders::{Enriched, prepare, write_orders};
 
 type Text = Topic<Str, Str>;
 
