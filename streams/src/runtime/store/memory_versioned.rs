@@ -49,10 +49,8 @@ impl MemoryVersionedStore {
     }
 
     pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
-        self.set(key, value, timestamp);
         // What is restored is committed.
-        self.undo.take();
-        self.undo.committed();
+        self.set(key, value, timestamp);
         self.expire();
     }
 
@@ -91,9 +89,12 @@ impl MemoryVersionedStore {
         self.observed_stream_time.saturating_sub(self.history_ms)
     }
 
-    fn set(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> VersionPut {
+    fn set(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Set {
         if timestamp < self.first_kept() {
-            return VersionPut::TooLate;
+            return Set {
+                put: VersionPut::TooLate,
+                undo: None,
+            };
         }
         self.observed_stream_time = self.observed_stream_time.max(timestamp);
         let key = match self.keys.get_key_value(key) {
@@ -111,8 +112,10 @@ impl MemoryVersionedStore {
         for end in own_end.into_iter().chain(next) {
             self.ends.entry(end).or_default().insert(key.clone());
         }
-        self.undo.record_silently((key, timestamp), before);
-        next.map_or(VersionPut::Latest, VersionPut::ValidTo)
+        Set {
+            put: next.map_or(VersionPut::Latest, VersionPut::ValidTo),
+            undo: Some((key, before)),
+        }
     }
 
     fn expire(&mut self) {
@@ -132,6 +135,13 @@ impl MemoryVersionedStore {
             }
         }
     }
+}
+
+/// What setting a version did.
+struct Set {
+    put: VersionPut,
+    /// The stored key, and the version that was there before, if any; `None` if nothing was set.
+    undo: Option<(Bytes, Option<Option<Bytes>>)>,
 }
 
 /// Drops the versions that ended before the history that is kept, and a removal that nothing
@@ -178,7 +188,11 @@ impl VersionedStore for MemoryVersionedStore {
                 timestamp,
             });
         }
-        Ok(self.set(key, value, timestamp))
+        let set = self.set(key, value, timestamp);
+        if let Some((key, before)) = set.undo {
+            self.undo.record_silently((key, timestamp), before);
+        }
+        Ok(set.put)
     }
 
     fn history(&self, key: &[u8], from: i64, to: i64) -> Result<VersionIter<'_>, StreamsError> {
