@@ -4,8 +4,8 @@
 //! key or value, or into a header. [`SchemaId`] reads and writes all three forms, so that tools
 //! know registry-encoded data from plain data.
 //!
-//! Not here yet: the registry itself, compatibility rules, and serdes for Avro, Protobuf and JSON
-//! Schema.
+//! Not here yet: the registry itself and its compatibility rules, and serdes for JSON Schema. Those
+//! for Avro and Protobuf are types of `moldau-streams`, which is also where they ask a registry.
 
 mod schema_id;
 

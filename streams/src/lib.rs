@@ -11,6 +11,8 @@ mod dsl;
 pub mod runtime;
 
 pub use bytes::Bytes as Raw;
+#[cfg(feature = "avro")]
+pub use dsl::Avro;
 pub use dsl::{
     Branches, BufferConfig, Builder, CogroupedKStream, Consumed, Data, EagerBuffer, Fits,
     ForeignKey, ForeignKeyJoin, GlobalKTable, GlobalKey, HasGrace, Hopping, HoppingSize, InFlight,
@@ -26,6 +28,10 @@ pub use dsl::{
     TransformContext, Tumbling, ValueContext, ValueProcessor, ValueTransformer, Window,
     WindowBounds, Windowed, WindowedBy, windowed,
 };
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub use dsl::{FixedSchemas, HttpSchemaRegistry, SchemaRegistry, SchemaText, use_schema_registry};
+#[cfg(feature = "protobuf")]
+pub use dsl::{Proto, ProtoMessage};
 pub use moldau_client::{KString, KString as Str, RecordHeader};
 pub use runtime::{
     CommitMode, LocalConfig, ProcessingGuarantee, PunctuationId, PunctuationType, SessionWindow,

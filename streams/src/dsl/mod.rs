@@ -85,7 +85,15 @@ pub use processor::{
 };
 pub use repartition::Repartitioned;
 pub use routing::{RecordContext, SendTo, Target};
+#[cfg(feature = "avro")]
+pub use serde::Avro;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub use serde::{
+    FixedSchemas, HttpSchemaRegistry, SchemaRegistry, SchemaText, use_schema_registry,
+};
 pub use serde::{Json, RecordPart, Serde, SerdeContext, SerdeError};
+#[cfg(feature = "protobuf")]
+pub use serde::{Proto, ProtoMessage};
 pub use session_stream::SessionWindowedKStream;
 pub use sessions::Sessions;
 pub use sliding::Sliding;

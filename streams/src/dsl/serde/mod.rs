@@ -1,10 +1,26 @@
 //! How keys and values become bytes: each type knows its own.
 
+#[cfg(feature = "avro")]
+mod avro;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod http_registry;
 mod json;
 mod primitives;
+#[cfg(feature = "protobuf")]
+mod protobuf;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+mod registry;
 mod text;
 
+#[cfg(feature = "avro")]
+pub use avro::Avro;
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub use http_registry::HttpSchemaRegistry;
 pub use json::Json;
+#[cfg(feature = "protobuf")]
+pub use protobuf::{Proto, ProtoMessage};
+#[cfg(any(feature = "avro", feature = "protobuf"))]
+pub use registry::{FixedSchemas, SchemaRegistry, SchemaText, use_schema_registry};
 
 use bytes::{Bytes, BytesMut};
 
