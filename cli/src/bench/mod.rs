@@ -8,6 +8,7 @@ mod latency;
 mod process;
 mod produce;
 mod report;
+mod streams;
 
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ enum Load {
     Latency(latency::LatencyArgs),
     /// Run many loads on two endpoints in turn, and print ratios.
     Compare(compare::CompareArgs),
+    /// Run a stream processing job, and tell what it costs.
+    Streams(streams::StreamsArgs),
 }
 
 /// What all loads share.
@@ -67,6 +70,7 @@ pub(crate) async fn run(args: BenchArgs, output: Output) -> anyhow::Result<()> {
         Load::Consume(args) => consume::run(args, output).await,
         Load::Latency(args) => latency::run(args, output).await,
         Load::Compare(args) => compare::run(args, output).await,
+        Load::Streams(args) => streams::run(args, output).await,
     }
 }
 
