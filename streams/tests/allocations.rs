@@ -46,7 +46,8 @@ fn allocations(records: i64) -> u64 {
         .filter(|_, value| !value.is_empty())
         .map_values(|value| value.len() as i64)
         .filter(|_, length| *length > 1)
-        .to(&Topic::<Str, i64>::new("out"));
+        .map(|key, length| (key.len() as i64, *length))
+        .to(&Topic::<i64, i64>::new("out"));
     let topology = builder.build().expect("a topology");
     let config = LocalConfig::default().commit(CommitMode::Manual);
     let mut driver = LocalDriver::new(topology.application(), config).expect("a driver");

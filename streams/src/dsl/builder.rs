@@ -132,6 +132,7 @@ impl Builder {
                     Ok(Box::new(Source::<K, V> {
                         id,
                         on_error: on_error.clone(),
+                        trusts_values: false,
                         children: compiler.children(id)?,
                     }))
                 });

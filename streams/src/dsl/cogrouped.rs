@@ -194,7 +194,7 @@ fn build_group<K: Serde, V: Serde, A: Serde>(
             How::Plain(initial) => plain(store, aggregate_one(move || initial(), add)),
             How::Time(windows, initial) => {
                 let add = aggregate_one(move || initial(), add);
-                windows.aggregate(store, emit, Arc::new(add))
+                windows.aggregate(store, emit, Arc::new(add), None)
             }
             How::Session(sessions, initial, merge) => {
                 let merge = move |key: &K, one: &mut A, other: A| merge(key, one, other);

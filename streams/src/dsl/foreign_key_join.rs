@@ -333,6 +333,7 @@ fn add_source<K: Serde, V: Serde>(graph: &mut Graph, name: String, topic: &str) 
         Ok(Box::new(Source::<K, V> {
             id,
             on_error: OnError::Fail,
+            trusts_values: false,
             children: compiler.children(id)?,
         }))
     });

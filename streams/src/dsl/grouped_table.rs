@@ -223,6 +223,7 @@ impl<K: Serde, V: Serde> KGroupedTable<K, V> {
             Ok(Box::new(Source::<K, Change<V>> {
                 id,
                 on_error: OnError::Fail,
+                trusts_values: false,
                 children: compiler.children(id)?,
             }))
         });

@@ -25,6 +25,25 @@ pub(crate) trait Node<K, V>: Send {
         meta: &Meta<'_>,
     ) -> Result<(), StreamsError>;
 
+    /// Whether this node looks at keys only, so that values need not be decoded for it.
+    fn ignores_values(&self) -> bool {
+        false
+    }
+
+    /// As [`process`](Self::process), for a record whose value is not null and was not decoded.
+    /// Only called for a node that [ignores values](Self::ignores_values).
+    fn process_key(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        let _ = (cx, key, meta);
+        Err(StreamsError::topology(
+            "an operator that needs values was given a key only",
+        ))
+    }
+
     /// Commit boundary: emits what is pending, then flushes the children.
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError>;
 
@@ -309,6 +328,24 @@ impl<K, V> Children<K, V> {
     ) -> Result<(), StreamsError> {
         for node in &mut self.nodes {
             node.process(cx, key, value, meta)?;
+        }
+        Ok(())
+    }
+
+    /// Whether no child looks at values.
+    pub(crate) fn ignore_values(&self) -> bool {
+        self.nodes.iter().all(|node| node.ignores_values())
+    }
+
+    /// Pushes a record whose value was not decoded.
+    pub(crate) fn push_key(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        for node in &mut self.nodes {
+            node.process_key(cx, key, meta)?;
         }
         Ok(())
     }

@@ -143,6 +143,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
             Ok(Box::new(Source::<K, V> {
                 id,
                 on_error: OnError::Fail,
+                trusts_values: true,
                 children: compiler.children(id)?,
             }))
         });

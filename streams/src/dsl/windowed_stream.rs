@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::data::Data;
 use super::emit::Emit;
 use super::graph::{Build, BuildStore, NodeKind, SharedGraph, StoreId, WindowInfo, build_node};
-use super::grouped::{AGGREGATE, KGroupedStream, REDUCE, aggregate_one, count_one, reduce_one};
+use super::grouped::{
+    AGGREGATE, KGroupedStream, REDUCE, aggregate_one, count_any, count_one, reduce_one,
+};
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
 use super::operators::final_results::FinalResults;
@@ -67,7 +69,7 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
     /// How many records each key has in each window.
     #[must_use]
     pub fn count(&self) -> KTable<Windowed<K>, i64> {
-        self.aggregated(AGGREGATE, Materialized::default(), count_one)
+        self.counted(Materialized::default())
     }
 
     /// As [`count`](Self::count), in a store with a name or settings of its own.
@@ -75,7 +77,7 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
     pub fn count_as(&self, materialized: impl Into<Materialized>) -> KTable<Windowed<K>, i64> {
         let materialized = materialized.into();
         self.grouped.skip_number_of_unnamed(&materialized);
-        self.aggregated(AGGREGATE, materialized, count_one)
+        self.counted(materialized)
     }
 
     /// The values of each key and window made into one of the same type.
@@ -97,7 +99,7 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
     where
         V: Clone,
     {
-        self.aggregated(REDUCE, materialized.into(), reduce_one(reducer))
+        self.aggregated(REDUCE, materialized.into(), reduce_one(reducer), None)
     }
 
     /// The values of each key and window taken into an aggregate.
@@ -118,7 +120,12 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
         initial: impl Fn() -> A + Data,
         add: impl Fn(&K, &V, &mut A) + Data,
     ) -> KTable<Windowed<K>, A> {
-        self.aggregated(AGGREGATE, materialized.into(), aggregate_one(initial, add))
+        self.aggregated(
+            AGGREGATE,
+            materialized.into(),
+            aggregate_one(initial, add),
+            None,
+        )
     }
 
     fn emitting(&self, emit: Emit) -> Self {
@@ -129,18 +136,26 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
         }
     }
 
+    fn counted(&self, materialized: Materialized) -> KTable<Windowed<K>, i64> {
+        self.aggregated(AGGREGATE, materialized, count_one, Some(count_any))
+    }
+
+    /// `add_any` is what `add` does, if it does not look at keys and values.
     fn aggregated<A: Serde>(
         &self,
         prefix: &str,
         materialized: Materialized,
         add: impl Fn(&K, &V, &mut Option<A>) + Data,
+        add_any: Option<fn(&mut Option<A>)>,
     ) -> KTable<Windowed<K>, A> {
         let kind = self.windows.store_kind(&materialized);
         let build_store = self.windows.store::<A>();
         let (stream, name, store) = self
             .grouped
             .prepare(prefix, materialized, kind, build_store);
-        let build = self.windows.aggregate(store, self.emit, Arc::new(add));
+        let build = self
+            .windows
+            .aggregate(store, self.emit, Arc::new(add), add_any);
         let mut graph = stream.graph.borrow_mut();
         for mistake in self
             .windows
@@ -197,6 +212,7 @@ impl AnyWindows {
         store: StoreId,
         emit: Emit,
         add: Arc<F>,
+        add_any: Option<fn(&mut Option<A>)>,
     ) -> Build
     where
         F: Fn(&K, &V, &mut Option<A>) + Data,
@@ -214,6 +230,7 @@ impl AnyWindows {
                     windows,
                     observed_stream_time: -1,
                     add: Arc::clone(&add),
+                    add_any,
                     input: PhantomData,
                     children: compiler.children(id)?,
                 }))

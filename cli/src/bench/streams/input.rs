@@ -145,8 +145,16 @@ impl Made {
                 let passed = SPAN_MS as u128 * u128::from(index) / u128::from(records.max(1));
                 (None, Bytes::from(event), self.start_ms + passed as i64)
             }
-            Job::Restore => (Some(key(index)), Bytes::from(vec![0, 0, 0, 0, 0, 0, 0, 1]), self.start_ms),
-            Job::Keys => (Some(key(index)), Bytes::from_static(b"value"), self.start_ms),
+            Job::Restore => (
+                Some(key(index)),
+                Bytes::from(vec![0, 0, 0, 0, 0, 0, 0, 1]),
+                self.start_ms,
+            ),
+            Job::Keys => (
+                Some(key(index)),
+                Bytes::from_static(b"value"),
+                self.start_ms,
+            ),
         };
         Ok(ProducerRecord {
             topic: self.topic.clone(),
@@ -174,7 +182,10 @@ impl Made {
 
 /// Keys in no order, all different: multiplying by an odd number is one to one.
 fn key(index: u64) -> Bytes {
-    Bytes::from(format!("{:016x}", index.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    Bytes::from(format!(
+        "{:016x}",
+        index.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    ))
 }
 
 /// The begin of the minute in which the first of ten minutes of events happened; topics with old

@@ -10,6 +10,9 @@ use crate::runtime::{Record, StreamsError};
 pub(crate) struct Source<K, V> {
     pub(crate) id: NodeId,
     pub(crate) on_error: OnError,
+    /// Whether values were written by this application, so that those that nobody looks at need
+    /// not be decoded to see that they can be.
+    pub(crate) trusts_values: bool,
     pub(crate) children: Children<K, V>,
 }
 
@@ -21,16 +24,19 @@ impl<K: Serde, V: Serde> SourceNode for Source<K, V> {
             Ok(key) => key,
             Err(error) => return self.refused(cx, record, RecordPart::Key, &error),
         };
-        let value = match decode::<V>(&SerdeContext::value(topic), record.value.as_ref()) {
-            Ok(value) => value,
-            Err(error) => return self.refused(cx, record, RecordPart::Value, &error),
-        };
         let meta = Meta {
             timestamp: record.timestamp,
             headers: &record.headers,
             raw_key: record.key.as_ref(),
             raw_value: record.value.as_ref(),
             record: Some(record),
+        };
+        if self.trusts_values && record.value.is_some() && self.children.ignore_values() {
+            return self.children.push_key(cx, &key, &meta);
+        }
+        let value = match decode::<V>(&SerdeContext::value(topic), record.value.as_ref()) {
+            Ok(value) => value,
+            Err(error) => return self.refused(cx, record, RecordPart::Value, &error),
         };
         self.children.push(cx, &key, &value, &meta)
     }

@@ -30,6 +30,8 @@ pub(crate) struct WindowAggregate<K, V, A, F> {
     pub(crate) observed_stream_time: i64,
     pub(crate) final_results: FinalResults,
     pub(crate) add: Arc<F>,
+    /// What `add` does, if it does not look at keys and values.
+    pub(crate) add_any: Option<fn(&mut Option<A>)>,
     pub(crate) input: PhantomData<fn(K, V)>,
     pub(crate) children: Children<Windowed<K>, Change<A>>,
 }
@@ -44,6 +46,47 @@ where
         key: &K,
         value: &V,
         meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        let add = Arc::clone(&self.add);
+        self.take(cx, key, meta, |aggregate| add(key, value, aggregate))
+    }
+
+    fn ignores_values(&self) -> bool {
+        self.add_any.is_some()
+    }
+
+    fn process_key(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        match self.add_any {
+            Some(add) => self.take(cx, key, meta, add),
+            None => Err(StreamsError::topology(
+                "an aggregation was given a key without its value",
+            )),
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        cx.state.operator = self.id;
+        self.write_back(cx)?;
+        if self.final_results.becomes_idle(cx) {
+            self.close_all(cx)?;
+        }
+        self.children.flush(cx)
+    }
+}
+
+impl<K: Serde, V, A: Serde, F> WindowAggregate<K, V, A, F> {
+    /// Changes the aggregate of each window that a record falls into.
+    fn take(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        key: &K,
+        meta: &Meta<'_>,
+        add: impl Fn(&mut Option<A>),
     ) -> Result<(), StreamsError> {
         cx.state.operator = self.id;
         if key.is_null() {
@@ -75,7 +118,7 @@ where
             let raw_key = windowed_key(&mut cx.state.buffer, raw_key, window);
             let (entries, task) = cx.store::<TypedStore<A>>(self.store)?;
             entries.update(task, &raw_key, meta.headers, |aggregate, timestamp| {
-                (self.add)(key, value, aggregate);
+                add(aggregate);
                 timestamp.max(meta.timestamp)
             })?;
             if entries.must_flush(task) {
@@ -88,17 +131,6 @@ where
         Ok(())
     }
 
-    fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        cx.state.operator = self.id;
-        self.write_back(cx)?;
-        if self.final_results.becomes_idle(cx) {
-            self.close_all(cx)?;
-        }
-        self.children.flush(cx)
-    }
-}
-
-impl<K: Serde, V, A: Serde, F> WindowAggregate<K, V, A, F> {
     /// Writes changed windows to the store, and emits them unless they wait for their end.
     fn write_back(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
         if self.final_results.on_close() {

@@ -42,7 +42,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Serde for Json<T> 
     }
 
     fn decode(_: &SerdeContext<'_>, bytes: &Bytes) -> Result<Self, SerdeError> {
-        serde_json::from_slice(bytes).map(Self).map_err(|error| {
+        // One look at all bytes costs less than one at each name and string.
+        let read = match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(bytes),
+        };
+        read.map(Self).map_err(|error| {
             let start = bytes.get(..bytes.len().min(SHOWN)).unwrap_or_default();
             let start = String::from_utf8_lossy(start);
             let cut = if bytes.len() > SHOWN { "…" } else { "" };

@@ -112,6 +112,7 @@ impl Core {
         let group = self.application.application_id.clone();
         let client = self.client.clone();
         let config = ProducerConfig {
+            batch_size: BATCH_BYTES,
             max_block_ms: self.config.max_block_ms,
             transaction_timeout_ms: self.config.transaction_timeout_ms,
             ..ProducerConfig::default()
@@ -151,6 +152,8 @@ fn heartbeat_interval_ms(session_timeout_ms: i32) -> u64 {
     third.clamp(1, 3_000)
 }
 
+/// A thread writes what thousands of records have caused at once, so small batches only cost requests.
+const BATCH_BYTES: usize = 64 * 1024;
 const REPLACE_WAIT: Duration = Duration::from_millis(500);
 /// How long a thread waits for the group to hear that the application is to stop.
 const ANNOUNCE_LIMIT: Duration = Duration::from_secs(60);

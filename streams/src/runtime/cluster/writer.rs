@@ -20,6 +20,8 @@ pub(super) struct Writer {
     sink: Sink,
     /// The last record of each changelog partition since the last commit.
     changelogs: BTreeMap<TopicPartition, Delivery>,
+    /// The same for the partition that was written last; a commit writes one after the other.
+    changelog: Option<(TopicPartition, Delivery)>,
 }
 
 enum Sink {
@@ -67,6 +69,7 @@ impl Writer {
             group,
             sink,
             changelogs: BTreeMap::new(),
+            changelog: None,
         }
     }
 
@@ -86,19 +89,32 @@ impl Writer {
             return Ok(());
         }
         self.begin().await?;
+        let mut counted = None;
         for output in outputs.drain(..) {
             let topic = output.record.topic.clone();
-            let sent = self.send_one(output).await;
+            let sent = self.send_one(output, &mut counted).await;
             sent.map_err(|error| self.failed(&format!("write to topic \"{topic}\""), error))?;
         }
         Ok(())
     }
 
-    async fn send_one(&mut self, output: Output) -> Result<(), ClientError> {
+    /// `counted` is the topic whose partitions were counted last.
+    async fn send_one(
+        &mut self,
+        output: Output,
+        counted: &mut Option<(KString, i32)>,
+    ) -> Result<(), ClientError> {
         let record = output.record;
         let mut partition = record.partition;
         if let (None, Some(key)) = (partition, &output.partition_key) {
-            let count = partitions(&self.client, &record.topic).await?;
+            let count = match counted {
+                Some((topic, count)) if *topic == record.topic => *count,
+                _ => {
+                    let count = partitions(&self.client, &record.topic).await?;
+                    *counted = Some((record.topic.clone(), count));
+                    count
+                }
+            };
             partition = Some(partition_for_key(key, count));
         }
         let changelog = partition
@@ -120,10 +136,23 @@ impl Writer {
             },
         };
         if let Some((topic, partition)) = changelog {
-            let name = TopicPartition { topic, partition };
-            self.changelogs.insert(name, delivery);
+            self.wrote_changelog(topic, partition, delivery);
         }
         Ok(())
+    }
+
+    fn wrote_changelog(&mut self, topic: KString, partition: i32, delivery: Delivery) {
+        if let Some((name, last)) = &mut self.changelog
+            && name.partition == partition
+            && name.topic == topic
+        {
+            *last = delivery;
+            return;
+        }
+        let name = TopicPartition { topic, partition };
+        if let Some((name, last)) = self.changelog.replace((name, delivery)) {
+            self.changelogs.insert(name, last);
+        }
     }
 
     /// Whether [`prepare`](Self::prepare) has nothing to do.
@@ -236,7 +265,9 @@ impl Writer {
     /// Offsets behind what was written to changelogs since the last call; all of it is delivered.
     pub(super) async fn changelog_positions(&mut self) -> BTreeMap<TopicPartition, i64> {
         let mut positions = BTreeMap::new();
-        for (name, delivery) in std::mem::take(&mut self.changelogs) {
+        let mut changelogs = std::mem::take(&mut self.changelogs);
+        changelogs.extend(self.changelog.take());
+        for (name, delivery) in changelogs {
             // A failed delivery has failed the commit already.
             if let Ok(stored) = delivery.await
                 && stored.offset >= 0
@@ -252,6 +283,7 @@ impl Writer {
     /// that transaction.
     pub(super) async fn abort(&mut self) {
         self.changelogs.clear();
+        self.changelog = None;
         let Sink::ExactlyOnce { producer, .. } = &mut self.sink else {
             return;
         };

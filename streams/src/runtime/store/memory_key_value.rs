@@ -29,7 +29,11 @@ impl MemoryKeyValueStore {
     pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
         match value {
             Some(value) => {
-                self.set(key, value, timestamp);
+                // Nearly all keys are new, so they are not looked up first; and a key that nobody
+                // shares takes one allocation.
+                let value = Bytes::copy_from_slice(value);
+                let stored = StoredValue { value, timestamp };
+                self.entries.insert(Bytes::copy_from_slice(key), stored);
             }
             None => {
                 self.entries.remove(key);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use bytes::Bytes;
+use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashSet};
 
 use super::changes::ChangelogRecord;
@@ -165,11 +166,14 @@ impl MemoryWindowStore {
         place: (i64, i32),
         stored: StoredValue,
     ) -> (Bytes, Option<StoredValue>) {
-        let key = match self.keys.get_key_value(key) {
-            Some((key, _)) => key.clone(),
-            None => Bytes::copy_from_slice(key),
+        let (key, windows) = match self.keys.entry_ref(key) {
+            EntryRef::Occupied(entry) => (entry.key().clone(), entry.into_mut()),
+            EntryRef::Vacant(entry) => {
+                let key = Bytes::copy_from_slice(key);
+                let entry = entry.insert_entry_with_key(key.clone(), Windows::new());
+                (key, entry.into_mut())
+            }
         };
-        let windows = self.keys.entry_ref(&key).or_default();
         let before = windows.insert(place, stored);
         if before.is_none() {
             self.len += 1;
