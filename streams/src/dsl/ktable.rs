@@ -321,7 +321,8 @@ impl<K: Serde, V: Serde> Behind<K, V> for Kept {
         id: NodeId,
     ) -> Result<Children<K, Change<V>>, StreamsError> {
         let children = compiler.children(id)?;
-        let skips_absent = self.is_filter && compiler.sends_old(id);
+        let skips_absent =
+            self.is_filter && compiler.sends_old(id) && !reads_versioned(compiler.graph(), id);
         let store = keep::<K, V>(compiler, id, self.store, skips_absent, children)?;
         Ok(Children::new(vec![Box::new(store)]))
     }
@@ -330,6 +331,12 @@ impl<K: Serde, V: Serde> Behind<K, V> for Kept {
     fn sends_old(self, _: &Compiler<'_>, _: NodeId) -> bool {
         false
     }
+}
+
+/// Whether the table that an operator reads is versioned.
+fn reads_versioned(graph: &Graph, id: NodeId) -> bool {
+    let parents = &graph.nodes[id.0].parents;
+    parents.iter().any(|parent| graph.is_versioned(*parent))
 }
 
 fn filter_build<K: Data, V: Data>(
@@ -343,6 +350,7 @@ fn filter_build<K: Data, V: Data>(
             predicate: Arc::clone(&predicate),
             passes,
             sends_old: behind.sends_old(compiler, id),
+            is_versioned: reads_versioned(compiler.graph(), id),
             children: behind.children(compiler, id)?,
         }))
     })

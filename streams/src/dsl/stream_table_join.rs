@@ -122,10 +122,11 @@ impl<K: Serde, V: Serde, T: Data, Kind> StreamTableJoin<K, V, T, Kind> {
         let mut graph = stream.graph.borrow_mut();
         table.materialize(&mut graph);
         let name = graph.node_name(given, prefix);
-        let mut stores = table.stores.clone();
         let grace_ms = self.grace.map(millis);
         let buffer = grace_ms.map(|grace_ms| add_buffer(&mut graph, &name, table.node, grace_ms));
-        stores.extend(buffer);
+        // In this order, because Kafka Streams adds the buffer first.
+        let stores = buffer.into_iter().chain(table.stores.iter().copied());
+        let stores = stores.collect();
         let waits = buffer.zip(grace_ms);
         let (joiner, join_name) = (Arc::new(joiner), name.clone());
         let getter = Arc::clone(&table.getter);

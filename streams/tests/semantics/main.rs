@@ -23,6 +23,7 @@ mod table_joins;
 mod tables;
 mod transform_values;
 mod versioned;
+mod versioned_transcripts;
 mod windows;
 
 use moldau_streams::{Builder, LocalConfig, RecordHeader, Str, TestDriver, Topic};

@@ -261,6 +261,9 @@ pub(crate) struct TableFilter<K, V, F> {
     pub(crate) predicate: Arc<F>,
     pub(crate) passes: bool,
     pub(crate) sends_old: bool,
+    /// Whether the table is versioned. What was there before a late update is not known then, so
+    /// removals always go on (KIP-914).
+    pub(crate) is_versioned: bool,
     pub(crate) children: Children<K, Change<V>>,
 }
 
@@ -276,7 +279,7 @@ impl<K: Data, V: Data, F: Fn(&K, &V) -> bool + Data> Node<K, Change<V>> for Tabl
         let wanted = |value: &V| (self.predicate)(key, value) == self.passes;
         let keeps_new = change.new_value().is_some_and(wanted);
         let keeps_old = self.sends_old && change.old_value().is_some_and(wanted);
-        if self.sends_old && !keeps_new && !keeps_old {
+        if self.sends_old && !self.is_versioned && !keeps_new && !keeps_old {
             return Ok(());
         }
         let old = change.old.as_ref().filter(|_| keeps_old);
