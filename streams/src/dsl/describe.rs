@@ -28,6 +28,10 @@ pub(super) fn describe(graph: &Graph) -> String {
         );
         index += 1;
     }
+    for global in globals {
+        text.push_str(&global_store(global, index));
+        index += 1;
+    }
     text
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::compile::Compiler;
 use super::global_table::Global;
@@ -38,6 +39,9 @@ pub(crate) struct Graph {
     pub(crate) on_error: BTreeMap<NodeId, OnError>,
     /// Table operators whose changes carry the old value, because a later one asked for it.
     pub(crate) sends_old: BTreeSet<NodeId>,
+    /// Sources of the repartition topics that joins without names read, by the node before them,
+    /// and whether records without a key are let into the topic.
+    pub(crate) repartitioned: BTreeMap<NodeId, (NodeId, Arc<AtomicBool>)>,
     /// Operators with stores that get old values from their parents, not from these stores.
     pub(crate) relays_old: BTreeSet<NodeId>,
     /// Nodes that aggregate in windows, and which.
@@ -165,6 +169,7 @@ impl Graph {
             on_processing_error: OnError::Fail,
             on_error: BTreeMap::new(),
             sends_old: BTreeSet::new(),
+            repartitioned: BTreeMap::new(),
             relays_old: BTreeSet::new(),
             windows: BTreeMap::new(),
             standalone: BTreeSet::new(),

@@ -3,6 +3,7 @@
 use std::any::type_name;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use moldau_client::KString;
 
@@ -81,14 +82,38 @@ impl<K: Serde, V: Serde> KStream<K, V> {
     /// `prefix` is the name of the grouping, join or store; numbered names give numbered nodes,
     /// others are named after the topic, as in Kafka Streams.
     pub(super) fn repartitioned(&self, prefix: &str, null_keys: NullKeys) -> Self {
-        self.repartitioned_by(prefix, null_keys, None)
+        let keeps = Arc::new(AtomicBool::new(null_keys == NullKeys::Keep));
+        self.repartitioned_by(prefix, keeps, None)
+    }
+
+    /// As [`repartitioned`](Self::repartitioned), for a join without a name: all of them read one
+    /// topic, though each uses up the numbers of one, as in Kafka Streams.
+    pub(super) fn repartitioned_once(&self, null_keys: NullKeys) -> Self {
+        let prefix = self.node_name();
+        let known = self.graph.borrow().repartitioned.get(&self.node).cloned();
+        if let Some((source, keeps)) = known {
+            keeps.fetch_or(null_keys == NullKeys::Keep, Ordering::Relaxed);
+            let mut graph = self.graph.borrow_mut();
+            for kind in ["KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-"] {
+                graph.numbered(kind);
+            }
+            drop(graph);
+            return Self::new(Rc::clone(&self.graph), source, [source].into(), false);
+        }
+        let keeps = Arc::new(AtomicBool::new(null_keys == NullKeys::Keep));
+        let repartitioned = self.repartitioned_by(&prefix, Arc::clone(&keeps), None);
+        let mut graph = self.graph.borrow_mut();
+        let source = repartitioned.node;
+        graph.repartitioned.insert(self.node, (source, keeps));
+        drop(graph);
+        repartitioned
     }
 
     /// As [`repartitioned`](Self::repartitioned), with a partitioner of one's own.
     pub(super) fn repartitioned_by(
         &self,
         prefix: &str,
-        null_keys: NullKeys,
+        keeps_null_keys: Arc<AtomicBool>,
         partitioner: Option<Arc<ChoosePartitions<K, V>>>,
     ) -> Self {
         let short_name = if prefix.ends_with(REPARTITION_SUFFIX) {
@@ -110,7 +135,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         let build = build_node::<K, V>(move |compiler, id| {
             Ok(Box::new(DropNullKeys {
                 id,
-                keep: null_keys == NullKeys::Keep,
+                keep: keeps_null_keys.load(Ordering::Relaxed),
                 children: compiler.children(id)?,
             }))
         });

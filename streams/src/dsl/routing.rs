@@ -10,7 +10,7 @@ use super::graph::{NodeKind, build_node};
 use super::kstream::{Fits, KStream};
 use super::operators::routed_sink::{ChoosePartitions, Destination, NameTopic, RoutedSink};
 use super::processor::Origin;
-use super::repartition::{NullKeys, Repartitioned};
+use super::repartition::Repartitioned;
 use super::serde::Serde;
 use super::topic::Topic;
 
@@ -128,7 +128,7 @@ impl<K: Serde + Data, V: Serde + Data> KStream<K, V> {
         partitioner: impl Fn(&K, &V, &Target<'_>) -> SendTo + Data,
     ) -> Self {
         let name = self.repartition_name(repartitioned);
-        self.repartitioned_by(&name, NullKeys::Drop, Some(Arc::new(partitioner)))
+        self.repartitioned_by(&name, Arc::default(), Some(Arc::new(partitioner)))
     }
 
     fn dynamic<N: Into<KString>, F>(

@@ -71,16 +71,22 @@ impl<K: Serde, V: Serde> SessionWindowedKStream<K, V> {
     /// How many records each key has in each session.
     #[must_use]
     pub fn count(&self) -> SessionTable<K, i64> {
-        self.count_as(Materialized::default())
+        self.counted(Materialized::default())
     }
 
     /// As [`count`](Self::count), in a store with a name or settings of its own.
     #[must_use]
     pub fn count_as(&self, materialized: impl Into<Materialized>) -> SessionTable<K, i64> {
+        let materialized = materialized.into();
+        self.grouped.skip_number_of_unnamed(&materialized);
+        self.counted(materialized)
+    }
+
+    fn counted(&self, materialized: Materialized) -> SessionTable<K, i64> {
         let merge = |_: &K, count: &mut Option<i64>, other: i64| {
             *count = Some(count.unwrap_or(0) + other);
         };
-        self.aggregated(AGGREGATE, materialized.into(), count_one, merge)
+        self.aggregated(AGGREGATE, materialized, count_one, merge)
     }
 
     /// The values of each key and session made into one of the same type.

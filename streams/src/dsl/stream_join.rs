@@ -165,11 +165,10 @@ fn partitioned<K: Serde, V: Serde>(
     if !stream.repartition_required {
         return stream.clone();
     }
-    let topic = match given {
-        Some(name) => format!("{name}{suffix}"),
-        None => stream.node_name(),
-    };
-    stream.repartitioned(&topic, null_keys)
+    match given {
+        Some(name) => stream.repartitioned(&format!("{name}{suffix}"), null_keys),
+        None => stream.repartitioned_once(null_keys),
+    }
 }
 
 /// Names of a join's nodes, numbered in the order in which Kafka Streams does.

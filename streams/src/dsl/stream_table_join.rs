@@ -113,9 +113,11 @@ impl<K: Serde, V: Serde, T: Data, Kind> StreamTableJoin<K, V, T, Kind> {
         let (stream, table) = (self.stream, self.table);
         let given = stream.next_name.clone();
         let left_side = if stream.repartition_required {
-            let topic = given.clone().unwrap_or_else(|| stream.node_name());
             let null_keys = if left { NullKeys::Keep } else { NullKeys::Drop };
-            stream.repartitioned(&topic, null_keys)
+            match &given {
+                Some(topic) => stream.repartitioned(topic, null_keys),
+                None => stream.repartitioned_once(null_keys),
+            }
         } else {
             stream.clone()
         };

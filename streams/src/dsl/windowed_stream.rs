@@ -76,7 +76,10 @@ impl<K: Serde, V: Serde> TimeWindowedKStream<K, V> {
     #[must_use]
     pub fn count_as(&self, materialized: impl Into<Materialized>) -> KTable<Windowed<K>, i64> {
         let materialized = materialized.into();
-        self.grouped.skip_number_of_unnamed(&materialized);
+        // Kafka Streams numbers sliding windows without the extra one.
+        if !matches!(self.windows, AnyWindows::Sliding(_)) {
+            self.grouped.skip_number_of_unnamed(&materialized);
+        }
         self.counted(materialized)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! As JSON it is one line; `tests/clients/java/streams/Interpreter.java` reads the same fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,12 @@ pub(crate) enum Op {
         topic: String,
     },
     Table {
+        topic: String,
+        #[serde(flatten)]
+        kept: Kept,
+    },
+    /// A table of which every task has all; streams join it.
+    GlobalTable {
         topic: String,
         #[serde(flatten)]
         kept: Kept,
@@ -104,14 +110,41 @@ pub(crate) enum Op {
         f: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<Window>,
+        /// Whether a window is emitted once, when it closes.
+        #[serde(default, rename = "final")]
+        emits_final: bool,
         /// Counts go to this topic as they are, before they are made text.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         counts_to: Option<String>,
         #[serde(flatten)]
         kept: Kept,
     },
+    /// All grouped streams that it hangs on in one aggregate.
+    Cogroup {
+        f: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<Window>,
+        #[serde(flatten)]
+        kept: Kept,
+    },
     JoinTable,
     LeftJoinTable,
+    /// With the entry of a global table that `kf` makes the key of.
+    JoinGlobal {
+        kf: String,
+    },
+    LeftJoinGlobal {
+        kf: String,
+    },
+    /// With the other stream's records from `before` ms before to `after` ms after.
+    JoinStream {
+        kind: JoinKind,
+        before: u64,
+        after: u64,
+        grace: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        store: Option<String>,
+    },
     /// `stored`: in a store of its own, named by `kept`.
     TableFilter {
         f: String,
@@ -158,6 +191,12 @@ pub(crate) enum Op {
         #[serde(flatten)]
         kept: Kept,
     },
+    /// Updates held back for `time_limit` ms of event time, in at most `max_records`.
+    Suppress {
+        time_limit: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_records: Option<u64>,
+    },
     /// To a stream of text, through `mapValues`.
     ToStream,
     TableTo {
@@ -168,6 +207,11 @@ pub(crate) enum Op {
     },
     WindowedMapValues {
         f: String,
+    },
+    /// Held back until the window closes, or for `time_limit` ms.
+    WindowedSuppress {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_limit: Option<u64>,
     },
     WindowedTo {
         topic: String,
@@ -199,6 +243,9 @@ pub(crate) enum JoinKind {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Window {
     Tumbling { size: u64, grace: u64 },
+    Hopping { size: u64, advance: u64, grace: u64 },
+    Sliding { difference: u64, grace: u64 },
+    Session { gap: u64, grace: u64 },
 }
 
 /// How a table is kept.
@@ -239,27 +286,33 @@ pub(crate) struct Written(
 impl Answer {
     /// The answer without what both sides may do differently (see `docs/streams.md`): how often
     /// a changelog says what a key was between two commits, in which order keys are committed,
-    /// the time of a tombstone and the headers in a changelog (Kafka Streams keeps those of
-    /// subscriptions to foreign keys), and records without a key that a repartition
+    /// the time of a tombstone and of what a suppression buffer holds, and the headers in a changelog (Kafka Streams keeps those of
+    /// subscriptions to foreign keys), records without a key that a repartition
     /// topic gets only to be dropped behind it.
     pub(crate) fn comparable(&self) -> Self {
         let mut answer = self.clone();
         for (topic, records) in &mut answer.topics {
             records.retain(|record| record.0.is_some() || !topic.ends_with("-repartition"));
         }
-        answer.topics.retain(|_, records| !records.is_empty());
         let topics = answer.topics.iter_mut();
-        for (_, records) in topics.filter(|(topic, _)| topic.ends_with("-changelog")) {
+        for (topic, records) in topics.filter(|(topic, _)| topic.ends_with("-changelog")) {
             let mut last = BTreeMap::new();
             for mut record in records.drain(..) {
                 record.3.clear();
-                if record.1.is_none() {
+                // Kafka Streams leaves the time of what a suppression buffer holds to the producer.
+                if record.1.is_none() || topic.contains("-SUPPRESS-") {
                     record.2 = 0;
                 }
                 last.insert((record.4, record.0.clone()), record);
             }
-            records.extend(last.into_values());
+            // Nor does it matter whether a key that was never there is removed.
+            let mut known = BTreeSet::new();
+            records.extend(last.into_values().filter(|record| match record.1 {
+                Some(_) => known.insert(record.0.clone()) || record.1.is_some(),
+                None => known.remove(&record.0),
+            }));
         }
+        answer.topics.retain(|_, records| !records.is_empty());
         answer
     }
 }
@@ -268,7 +321,9 @@ impl Case {
     /// Whether a step reads this topic.
     pub(crate) fn reads(&self, name: &str) -> bool {
         self.steps.iter().any(|step| match &step.op {
-            Op::Stream { topic } | Op::Table { topic, .. } => topic == name,
+            Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic, .. } => {
+                topic == name
+            }
             _ => false,
         })
     }

@@ -1,6 +1,7 @@
 //! Random cases: one seed is all that a case is made from.
 
-use crate::case::{Case, Fold, Input, JoinKind, Kept, Op, Step, Window};
+use crate::case::{Case, Fold, JoinKind, Kept, Op, Step, Window};
+use crate::input::{self, Random};
 
 /// The case of a seed.
 pub(crate) fn case(seed: u64) -> Case {
@@ -15,11 +16,19 @@ pub(crate) fn case(seed: u64) -> Case {
         next_id: 0,
     };
     generator.topology();
-    let records = generator.records();
+    let needs_disk = generator.steps.iter().any(|step| match &step.op {
+        Op::Aggregate { window, .. } | Op::Cogroup { window, .. } => {
+            matches!(window, Some(Window::Session { .. }))
+        }
+        Op::JoinStream { .. } => true,
+        _ => false,
+    });
+    let records = input::records(&mut generator.random, &generator.steps);
     Case {
         seed,
         cache,
-        persistent,
+        // In memory, Kafka Streams forgets sessions and joined records earlier than on disk, its default.
+        persistent: persistent || needs_disk,
         steps: generator.steps,
         records,
     }
@@ -32,6 +41,7 @@ enum Kind {
     Grouped,
     Table,
     Windowed,
+    Global,
 }
 
 struct Generator {
@@ -67,6 +77,7 @@ impl Generator {
                 Kind::Grouped => self.on_grouped(id),
                 Kind::Table => self.on_table(id),
                 Kind::Windowed => self.on_windowed(id),
+                Kind::Global => {}
             }
         }
         for (id, kind, is_used) in self.made.clone() {
@@ -97,7 +108,7 @@ impl Generator {
         let kf = self.function_of_keys();
         let test = self.predicate();
         let stream = Some(Kind::Stream);
-        match self.random.below(20) {
+        match self.random.below(24) {
             0 => self.add(&[id], Op::Filter { f: test }, stream),
             1 => self.add(&[id], Op::FilterNot { f: test }, stream),
             2 => self.add(&[id], Op::Map { kf, f }, stream),
@@ -114,7 +125,7 @@ impl Generator {
             }
             10 | 11 => {
                 if let Some(table) = self.any(Kind::Table) {
-                    let left = self.random.one_in(2);
+                    let left = self.random.one_in(2) && !self.repartitions();
                     let op = if left {
                         Op::LeftJoinTable
                     } else {
@@ -125,16 +136,127 @@ impl Generator {
             }
             12 | 13 => self.add(&[id], Op::GroupBy { kf }, Some(Kind::Grouped)),
             14 => self.branch(id),
-            15 => self.add(&[id], Op::Repartition, stream),
+            15 if !self.keeps_null_keys() => self.add(&[id], Op::Repartition, stream),
             16 => {
                 let kept = self.kept();
                 self.add(&[id], Op::ToTable { kept }, Some(Kind::Table));
+            }
+            17..=19 => self.join_streams(id),
+            20 => {
+                let global = self.global_table();
+                let op = match self.random.one_in(2) {
+                    true => Op::JoinGlobal { kf },
+                    false => Op::LeftJoinGlobal { kf },
+                };
+                self.add(&[id, global], op, stream);
             }
             _ => self.add(&[id], Op::GroupByKey, Some(Kind::Grouped)),
         }
     }
 
+    /// The only one; one that nothing joins is not there in Moldau.
+    fn global_table(&mut self) -> u32 {
+        if let Some(global) = self.any(Kind::Global) {
+            return global;
+        }
+        let store = self.kept().store;
+        let kept = Kept {
+            store,
+            ..Kept::default()
+        };
+        let topic = "g".to_owned();
+        self.add(&[], Op::GlobalTable { topic, kept }, Some(Kind::Global));
+        self.next_id
+    }
+
+    /// Whether a left or outer join lets records without a key into repartition topics, in Kafka
+    /// Streams also in those that a `repartition` before it writes.
+    fn keeps_null_keys(&self) -> bool {
+        self.steps.iter().any(|step| match &step.op {
+            Op::LeftJoinTable => true,
+            Op::JoinStream { kind, .. } => *kind != JoinKind::Inner,
+            _ => false,
+        })
+    }
+
+    fn repartitions(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step.op, Op::Repartition))
+    }
+
+    fn join_streams(&mut self, id: u32) {
+        let Some(other) = self.any(Kind::Stream) else {
+            return;
+        };
+        let kinds = [JoinKind::Inner, JoinKind::Left, JoinKind::Outer];
+        let kind = kinds[self.random.below(3)];
+        let op = Op::JoinStream {
+            kind: if self.repartitions() {
+                JoinKind::Inner
+            } else {
+                kind
+            },
+            before: self.random.below(12) as u64,
+            after: self.random.below(12) as u64,
+            grace: [0, 0, 5, 20][self.random.below(4)],
+            store: self.kept().store,
+        };
+        self.add(&[id, other], op, Some(Kind::Stream));
+    }
+
+    /// Kafka Streams finds sessions past their retention only in a cache.
+    fn keep_sessions_found(&self, window: &mut Option<Window>, kept: &mut Kept) {
+        if matches!(window, Some(Window::Session { .. })) {
+            kept.every_update = false;
+            if !self.cache {
+                *window = None;
+            }
+        }
+    }
+
+    /// Whether a table has old values that Moldau has not: an aggregate's first one is what it
+    /// began as in Kafka Streams, unless a cache is before it.
+    fn has_odd_old_values(&self) -> bool {
+        self.steps.iter().any(|step| match &step.op {
+            Op::Aggregate { kind, kept, .. } => {
+                *kind != Fold::Reduce && (kept.every_update || !self.cache)
+            }
+            Op::Cogroup { kept, .. } => kept.every_update || !self.cache,
+            _ => false,
+        })
+    }
+
+    fn suppresses(&self) -> bool {
+        self.steps.iter().any(|step| {
+            let op = &step.op;
+            matches!(op, Op::Suppress { .. } | Op::WindowedSuppress { .. })
+        })
+    }
+
+    fn cogroup(&mut self, id: u32) {
+        let mut inputs = vec![id];
+        for _ in 0..self.random.below(3) {
+            inputs.extend(
+                self.any(Kind::Grouped)
+                    .filter(|other| !inputs.contains(other)),
+            );
+        }
+        let mut window = self.random.one_in(2).then(|| self.window());
+        let f = "concat".to_owned();
+        let mut kept = self.kept();
+        self.keep_sessions_found(&mut window, &mut kept);
+        let kind = if window.is_some() {
+            Kind::Windowed
+        } else {
+            Kind::Table
+        };
+        self.add(&inputs, Op::Cogroup { f, window, kept }, Some(kind));
+    }
+
     fn on_grouped(&mut self, id: u32) {
+        if self.random.one_in(6) {
+            return self.cogroup(id);
+        }
         let kind = [Fold::Count, Fold::Reduce, Fold::Aggregate][self.random.below(3)];
         let f = match kind {
             Fold::Count => "-",
@@ -143,15 +265,18 @@ impl Generator {
             Fold::Reduce => ["concat", "last", "max"][self.random.below(3)],
             Fold::Aggregate => ["concat", "clear:b"][self.random.below(2)],
         };
-        let window = self.random.one_in(2).then(|| self.window());
+        let mut window = self.random.one_in(2).then(|| self.window());
+        let mut kept = self.kept();
+        self.keep_sessions_found(&mut window, &mut kept);
         let writes_counts = kind == Fold::Count && self.random.one_in(2);
         let counts_to = writes_counts.then(|| self.output());
         let op = Op::Aggregate {
             kind,
             f: f.to_owned(),
             window,
+            emits_final: window.is_some() && self.random.one_in(4),
             counts_to,
-            kept: self.kept(),
+            kept,
         };
         let kind = if window.is_some() {
             Kind::Windowed
@@ -174,16 +299,9 @@ impl Generator {
         } else {
             Kept::default()
         };
-        // Without a cache, an aggregate's first old value is what it began as in Kafka Streams.
-        let began = |step: &Step| {
-            let Op::Aggregate { kind, kept, .. } = &step.op else {
-                return false;
-            };
-            *kind != Fold::Reduce && (kept.every_update || !self.cache)
-        };
-        let is_odd = self.steps.iter().any(began);
-        match self.random.below(9) {
-            0 | 1 | 3..=6 if is_odd => {}
+        let is_odd = self.has_odd_old_values();
+        match self.random.below(11) {
+            0 | 1 | 3..=6 | 9 if is_odd => {}
             0 => {
                 let f = test;
                 // Not stored: a second stored filter behind it logs what is not there.
@@ -201,6 +319,8 @@ impl Generator {
                 self.add(&[id], Op::TableMapValues { f, stored, kept }, table);
             }
             3 => self.table_group(id),
+            // A table joined with what is suppressed of it: updates come in another order.
+            4..=6 if self.suppresses() => {}
             4 | 5 => {
                 let kinds = [JoinKind::Inner, JoinKind::Left, JoinKind::Outer];
                 let kind = kinds[self.random.below(3)];
@@ -209,6 +329,17 @@ impl Generator {
                 if let Some(other) = self.any(Kind::Table).filter(|other| *other != id) {
                     self.add(&[id, other], Op::JoinTables { kind, stored, kept }, table);
                 }
+            }
+            // What a suppression buffer holds says which input it came with, also that of another.
+            9 if !self.suppresses() => {
+                let time_limit = self.random.below(20) as u64;
+                let is_bounded = self.random.one_in(2);
+                let max_records = is_bounded.then(|| 1 + self.random.below(3) as u64);
+                let op = Op::Suppress {
+                    time_limit,
+                    max_records,
+                };
+                self.add_unnamed(&[id], op, table);
             }
             // Behind a table aggregation, responses may come in another order.
             6 if !self.groups_a_table() => {
@@ -255,7 +386,13 @@ impl Generator {
         let f = self.function_of_values();
         let test = self.predicate();
         let windowed = Some(Kind::Windowed);
-        match self.random.below(4) {
+        match self.random.below(5) {
+            2 if self.suppresses() || self.has_odd_old_values() => {}
+            2 => {
+                let is_limited = self.random.one_in(3);
+                let time_limit = is_limited.then(|| self.random.below(20) as u64);
+                self.add_unnamed(&[id], Op::WindowedSuppress { time_limit }, windowed);
+            }
             0 if !self.cache || self.has_every_update() => {}
             0 => self.add_unnamed(&[id], Op::WindowedFilter { f: test }, windowed),
             1 if !f.starts_with("nullify") => {
@@ -283,7 +420,7 @@ impl Generator {
             Kind::Stream => self.add(&[id], Op::To { topic }, None),
             Kind::Table => self.add_unnamed(&[id], Op::TableTo { topic }, None),
             Kind::Windowed => self.add_unnamed(&[id], Op::WindowedTo { topic }, None),
-            Kind::Grouped => {}
+            Kind::Grouped | Kind::Global => {}
         }
     }
 
@@ -294,7 +431,10 @@ impl Generator {
             return;
         };
         // The name of a source and that of a step of two operators are not the same thing.
-        let can_be_named = !matches!(step.op, Op::Stream { .. } | Op::Table { .. } | Op::ToStream);
+        let can_be_named = !matches!(
+            step.op,
+            Op::Stream { .. } | Op::Table { .. } | Op::GlobalTable { .. } | Op::ToStream
+        );
         if is_named && can_be_named {
             step.name = Some(format!("name-{}", step.id));
         }
@@ -348,7 +488,23 @@ impl Generator {
     fn window(&mut self) -> Window {
         let size = 5 + self.random.below(16) as u64;
         let grace = [0, 0, 5, 20][self.random.below(4)];
-        Window::Tumbling { size, grace }
+        match self.random.below(6) {
+            0 => Window::Tumbling { size, grace },
+            1 | 2 => {
+                let advance = 1 + self.random.below(size as usize) as u64;
+                let advance = advance.max(size / 4);
+                Window::Hopping {
+                    size,
+                    advance,
+                    grace,
+                }
+            }
+            3 => Window::Sliding {
+                difference: size,
+                grace,
+            },
+            _ => Window::Session { gap: size, grace },
+        }
     }
 
     fn predicate(&mut self) -> String {
@@ -368,69 +524,5 @@ impl Generator {
 
     fn function_of_keys(&mut self) -> String {
         ["first", "last", "suffix:y", "const:z", "same"][self.random.below(5)].to_owned()
-    }
-
-    /// Records of all topics that are read, in an order that time does not follow.
-    fn records(&mut self) -> Vec<Input> {
-        let mut topics: Vec<_> = self
-            .steps
-            .iter()
-            .filter_map(|step| match &step.op {
-                Op::Stream { topic } | Op::Table { topic, .. } => Some(topic.clone()),
-                _ => None,
-            })
-            .collect();
-        topics.sort();
-        topics.dedup();
-        let mut now = 0;
-        let count = 3 + self.random.below(30);
-        (0..count).map(|_| self.record(&topics, &mut now)).collect()
-    }
-
-    fn record(&mut self, topics: &[String], now: &mut u64) -> Input {
-        if self.random.one_in(25) {
-            let by = 1 + self.random.below(30) as i64;
-            return Input(None, None, None, by, Vec::new());
-        }
-        *now += self.random.below(5) as u64;
-        if self.random.one_in(15) {
-            *now += 40;
-        }
-        let late = if self.random.one_in(3) {
-            self.random.below(25) as u64
-        } else {
-            0
-        };
-        let topic = topics[self.random.below(topics.len())].clone();
-        let key = ["k", "l", "a", "b"][self.random.below(4)].to_owned();
-        let key = (!self.random.one_in(12)).then_some(key);
-        let letters = 1 + self.random.below(3);
-        let value = (0..letters).map(|_| ['a', 'b', 'c', 'd'][self.random.below(4)]);
-        let value: String = value.collect();
-        let value = (!self.random.one_in(8)).then_some(value);
-        let headers = if self.random.one_in(8) {
-            vec![("h".to_owned(), letters.to_string())]
-        } else {
-            Vec::new()
-        };
-        let timestamp = now.saturating_sub(late) as i64;
-        Input(Some(topic), key, value, timestamp, headers)
-    }
-}
-
-/// SplitMix64: the same seed gives the same numbers in all versions of everything.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as usize % end
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
     }
 }

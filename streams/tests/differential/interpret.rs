@@ -6,12 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use moldau_streams::{
-    Builder, KGroupedStream, KStream, KTable, LocalConfig, Materialized, RecordHeader,
-    Repartitioned, Str, StreamsError, TestDriver, Topic, Tumbling, Windowed,
+    Builder, Consumed, EagerBuffer, GlobalKTable, KGroupedStream, KStream, KTable, LocalConfig,
+    Materialized, RecordHeader, Repartitioned, SessionWindow, Str, StreamJoined, StreamsError,
+    StrictBuffer, Suppressed, TestDriver, Topic, Windowed,
 };
 
-use crate::case::{Answer, Case, Fold, Input, JoinKind, Kept, Op, Step, Window, Written};
+use crate::case::{Answer, Case, Input, JoinKind, Kept, Op, Step, Written};
 use crate::functions::{self as apply, Text};
+use crate::{grouped, windowed};
 
 /// Runs a case on the test driver.
 pub(crate) fn answer(case: &Case) -> Answer {
@@ -41,7 +43,10 @@ fn run(case: &Case) -> Result<Answer, StreamsError> {
         build(&builder, step, &mut results);
     }
     let topology = builder.build()?;
-    let mut config = LocalConfig::default();
+    let mut config = LocalConfig {
+        emit_interval_ms: 1_000,
+        ..LocalConfig::default()
+    };
     if !case.cache {
         config.cache_max_bytes = 0;
     }
@@ -67,6 +72,8 @@ fn send(driver: &TestDriver, record: &Input) {
         driver.advance_wall_clock(Duration::from_millis(record.3.unsigned_abs()));
         return;
     };
+    // Kafka Streams looks once a second for results that wait.
+    driver.advance_wall_clock(Duration::from_secs(5));
     let headers = record.4.iter().map(|(key, value)| RecordHeader {
         key: Str::from(key.clone()),
         value: Some(value.clone().into_bytes().into()),
@@ -108,14 +115,16 @@ fn hex(bytes: Option<&[u8]>) -> Option<String> {
 }
 
 /// What steps have made, by their id.
-type Results = BTreeMap<u32, Made>;
+pub(crate) type Results = BTreeMap<u32, Made>;
 
 /// What a step has made.
-enum Made {
+pub(crate) enum Made {
     Stream(KStream<Text, Text>),
     Grouped(KGroupedStream<Text, Text>),
     Table(KTable<Text, Text>),
     Windowed(KTable<Windowed<Text>, Text>),
+    Sessions(KTable<Windowed<Text, SessionWindow>, Text>),
+    Global(GlobalKTable<Text, Text>),
     Branches(Vec<KStream<Text, Text>>),
 }
 
@@ -123,9 +132,11 @@ fn build(builder: &Builder, step: &Step, results: &mut Results) {
     let made = match step.inputs.first().map(|input| &results[input]) {
         None => Some(source(builder, step)),
         Some(Made::Stream(stream)) => of_stream(step, stream, results),
-        Some(Made::Grouped(grouped)) => Some(of_grouped(step, grouped)),
+        Some(Made::Grouped(grouped)) => Some(grouped::of_grouped(step, grouped, results)),
         Some(Made::Table(table)) => of_table(step, table, results),
-        Some(Made::Windowed(table)) => of_windowed(step, table),
+        Some(Made::Windowed(table)) => windowed::of_time_windows(step, table),
+        Some(Made::Sessions(table)) => windowed::of_sessions(step, table),
+        Some(Made::Global(_)) => panic!("a step hangs on a global table"),
         Some(Made::Branches(_)) => panic!("a step hangs on all branches"),
     };
     match (made, &step.op) {
@@ -146,6 +157,12 @@ fn source(builder: &Builder, step: &Step) -> Made {
         Op::Table { topic, kept } => {
             Made::Table(builder.table_as(&Topic::named(topic), materialized(kept)))
         }
+        Op::GlobalTable { topic, kept } => Made::Global(match &kept.store {
+            Some(store) => {
+                builder.global_table_as(&Topic::named(topic), store.clone(), Consumed::new())
+            }
+            None => builder.global_table(&Topic::named(topic)),
+        }),
         op => panic!("{op:?} is no source"),
     }
 }
@@ -202,6 +219,18 @@ fn of_stream(step: &Step, stream: &KStream<Text, Text>, results: &Results) -> Op
             .join(table(step, results))
             .left()
             .by(|value, found| apply::join(value, found.unwrap_or(&None))),
+        Op::JoinGlobal { kf } => {
+            let found =
+                global(step, results).on(move |key, value| apply::key(&kf, key, value).map(Some));
+            stream.join(found).by(apply::join)
+        }
+        Op::LeftJoinGlobal { kf } => {
+            let found =
+                global(step, results).on(move |key, value| apply::key(&kf, key, value).map(Some));
+            let join = stream.join(found).left();
+            join.by(|value, found| apply::join(value, found.unwrap_or(&None)))
+        }
+        Op::JoinStream { .. } => join_streams(step, &stream, results),
         op => panic!("{op:?} is not for streams"),
     };
     Some(Made::Stream(made))
@@ -225,70 +254,54 @@ fn table<'a>(step: &Step, results: &'a Results) -> &'a KTable<Text, Text> {
     }
 }
 
-fn of_grouped(step: &Step, grouped: &KGroupedStream<Text, Text>) -> Made {
-    let Op::Aggregate {
-        kind,
-        f,
-        window,
-        counts_to,
-        kept,
-    } = step.op.clone()
-    else {
-        panic!("{step:?} is not for groups");
-    };
-    let grouped = match &step.name {
-        Some(name) => grouped.named(name),
-        None => grouped.clone(),
-    };
-    let kept_as_usual = kept == Kept::default();
-    let kept = materialized(&kept);
-    let add = {
-        let f = f.clone();
-        move |_: &Text, value: &Text, aggregate: &mut Text| {
-            *aggregate = apply::add(&f, value, aggregate);
-        }
-    };
-    let reduce = move |before: &Text, value: &Text| apply::reduce(&f, before, value);
-    let Some(window) = window else {
-        return Made::Table(match kind {
-            Fold::Count => {
-                let counts = if kept_as_usual {
-                    grouped.count()
-                } else {
-                    grouped.count_as(kept)
-                };
-                if let Some(topic) = counts_to {
-                    counts.to_stream().to(&Topic::<Text, i64>::named(topic));
-                }
-                counts.map_values(|count| Some(Str::from(count.to_string())))
-            }
-            Fold::Reduce => grouped.reduce_as(kept, reduce),
-            Fold::Aggregate => grouped.aggregate_as(kept, apply::start, add),
-        });
-    };
-    let windowed = match window {
-        Window::Tumbling { size, grace } => grouped.windowed_by(tumbling(size, grace)),
-    };
-    Made::Windowed(match kind {
-        Fold::Count => {
-            let counts = if kept_as_usual {
-                windowed.count()
-            } else {
-                windowed.count_as(kept)
-            };
-            if let Some(topic) = counts_to {
-                let topic = Topic::<Windowed<Text>, i64>::named(topic);
-                counts.to_stream().to(&topic);
-            }
-            counts.map_values(|count| Some(Str::from(count.to_string())))
-        }
-        Fold::Reduce => windowed.reduce_as(kept, reduce),
-        Fold::Aggregate => windowed.aggregate_as(kept, apply::start, add),
-    })
+fn global<'a>(step: &Step, results: &'a Results) -> &'a GlobalKTable<Text, Text> {
+    match &results[&step.inputs[1]] {
+        Made::Global(table) => table,
+        _ => panic!("{step:?} has no global table"),
+    }
 }
 
-fn tumbling(size: u64, grace: u64) -> Tumbling {
-    Tumbling::of(Duration::from_millis(size)).grace(Duration::from_millis(grace))
+fn join_streams(
+    step: &Step,
+    stream: &KStream<Text, Text>,
+    results: &Results,
+) -> KStream<Text, Text> {
+    let Op::JoinStream {
+        kind,
+        before,
+        after,
+        grace,
+        store,
+    } = step.op.clone()
+    else {
+        panic!("{step:?} joins no streams");
+    };
+    let Made::Stream(other) = &results[&step.inputs[1]] else {
+        panic!("{step:?} has no other stream");
+    };
+    let window = other
+        .within(millis(before))
+        .after(millis(after))
+        .grace(millis(grace));
+    let window = match store {
+        Some(store) => window.stored_as(StreamJoined::named(store)),
+        None => window,
+    };
+    let join = stream.join(window);
+    let or_null = |text: Option<&Text>| text.cloned().flatten();
+    match kind {
+        JoinKind::Inner => join.by(apply::join),
+        JoinKind::Left => join
+            .left()
+            .by(move |one, other| apply::join(one, &or_null(other))),
+        JoinKind::Outer => join
+            .outer()
+            .by(move |one, other| apply::join(&or_null(one), &or_null(other))),
+    }
+}
+
+pub(crate) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
 fn of_table(step: &Step, table: &KTable<Text, Text>, results: &Results) -> Option<Made> {
@@ -317,7 +330,19 @@ fn of_table(step: &Step, table: &KTable<Text, Text>, results: &Results) -> Optio
             }),
             false => table.map_values_with_key(move |key, value| apply::value(&f, key, value)),
         },
-        Op::TableGroup { .. } => table_group(step, &table),
+        Op::TableGroup { .. } => grouped::table_group(step, &table),
+        Op::Suppress {
+            time_limit,
+            max_records,
+        } => {
+            let limit = millis(time_limit);
+            table.suppress(match max_records {
+                Some(records) => {
+                    Suppressed::until_time_limit(limit, EagerBuffer::max_records(records))
+                }
+                None => Suppressed::until_time_limit(limit, StrictBuffer::unbounded()),
+            })
+        }
         Op::JoinTables { kind, stored, kept } => {
             let kept = stored.then(|| materialized(&kept));
             join_tables(&table, self::table(step, results), kind, kept)
@@ -371,68 +396,7 @@ fn join_tables(
     }
 }
 
-fn table_group(step: &Step, table: &KTable<Text, Text>) -> KTable<Text, Text> {
-    let Op::TableGroup {
-        kf,
-        kind,
-        f,
-        counts_to,
-        kept,
-    } = step.op.clone()
-    else {
-        panic!("{step:?} is no grouping");
-    };
-    let grouped = table.group_by(move |key, value| (apply::key(&kf, key, value), value.clone()));
-    let kept = materialized(&kept);
-    match kind {
-        Fold::Count => {
-            let counts = grouped.count_as(kept);
-            if let Some(topic) = counts_to {
-                counts.to_stream().to(&Topic::<Text, i64>::named(topic));
-            }
-            counts.map_values(|count| Some(Str::from(count.to_string())))
-        }
-        Fold::Reduce => grouped.reduce_as(
-            kept,
-            move |before, value| apply::reduce(&f, before, value),
-            |before, value| apply::subtract(value, before),
-        ),
-        Fold::Aggregate => grouped.aggregate_as(
-            kept,
-            apply::start,
-            move |_, value, all: &mut Text| *all = apply::add(&f, value, all),
-            |_, value, all: &mut Text| *all = apply::subtract(value, all),
-        ),
-    }
-}
-
-fn of_windowed(step: &Step, table: &KTable<Windowed<Text>, Text>) -> Option<Made> {
-    let made = match step.op.clone() {
-        Op::WindowedFilter { f } => {
-            table.filter(move |key, value| apply::test(&f, &key.key, value))
-        }
-        Op::WindowedMapValues { f } => {
-            table.map_values_with_key(move |key, value| apply::value(&f, &key.key, value))
-        }
-        Op::WindowedTo { topic } => {
-            let topic = Topic::<Windowed<Text>, Text>::named(topic);
-            table.to_stream().to(&topic);
-            return None;
-        }
-        Op::Unwindow => {
-            let stream = table.to_stream().map(|windowed, value| {
-                let (key, window) = (apply::shown(&windowed.key), windowed.window);
-                let key = format!("{key}@{}-{}", window.start, window.end);
-                (Some(Str::from(key)), value.clone().flatten())
-            });
-            return Some(Made::Stream(stream));
-        }
-        op => panic!("{op:?} is not for windowed tables"),
-    };
-    Some(Made::Windowed(made))
-}
-
-fn materialized(kept: &Kept) -> Materialized {
+pub(crate) fn materialized(kept: &Kept) -> Materialized {
     let mut materialized = Materialized::default();
     if let Some(store) = &kept.store {
         materialized = Materialized::named(store);

@@ -8,10 +8,13 @@
 mod case;
 mod functions;
 mod generate;
+mod grouped;
+mod input;
 mod interpret;
 mod jvm;
 mod report;
 mod shrink;
+mod windowed;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -146,4 +149,4 @@ fn say(text: &str) {
 
 const GOLDEN: &str = include_str!("golden.jsonl");
 const DEFAULT_CASES: u64 = 300;
-const MOST_MISMATCHES: u32 = 5;
+const MOST_MISMATCHES: u32 = 8;

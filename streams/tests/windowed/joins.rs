@@ -144,3 +144,44 @@ fn null_values_are_dropped_on_both_sides_of_every_join_but_move_time_on() {
     assert_eq!(read.len(), 1);
     assert_eq!(read[0].1, "null+2");
 }
+
+#[test]
+fn a_record_without_a_value_has_a_number_in_the_changelog_of_a_join_store() {
+    let driver = driver(|builder| {
+        let left = builder.stream(&S);
+        let window = builder.stream(&U).within(ms(3)).no_grace().stored_as("st");
+        let joined = left.join(window);
+        joined.by(|one, two| show(Some(one), Some(two))).to(&JOINED);
+    });
+    send(&driver, "s a - 51");
+    send(&driver, "s a 1 52");
+    let logged = driver.raw_topic("app-st-this-join-store-changelog");
+    let logged: Vec<_> = logged
+        .iter()
+        .map(|record| {
+            let number = record.key.as_ref().and_then(|key| key.last().copied());
+            (record.value.is_some(), number)
+        })
+        .collect();
+    assert_eq!(logged, [(false, Some(1)), (true, Some(2))]);
+}
+
+#[test]
+fn a_stream_with_new_keys_is_joined_with_itself_through_one_repartition_topic() {
+    let driver = driver(|builder| {
+        let left = builder.stream(&S).select_key(|_, value| value.clone());
+        let window = left.within(ms(3)).no_grace();
+        let joined = left.join(window);
+        joined.by(|one, two| show(Some(one), Some(two))).to(&JOINED);
+    });
+    send(&driver, "s a 1 5");
+    let values: Vec<_> = driver
+        .output(&JOINED)
+        .read()
+        .into_iter()
+        .map(|(_, v)| v)
+        .collect();
+    assert_eq!(values, ["1+1"]);
+    let repartitioned = driver.raw_topic("app-KSTREAM-KEY-SELECT-0000000001-repartition");
+    assert_eq!(repartitioned.len(), 1);
+}

@@ -31,10 +31,18 @@ impl<K: Serde, V: Serde> Node<K, V> for KeepWindow<K, V> {
     ) -> Result<(), StreamsError> {
         self.children.push(cx, key, value, meta)?;
         cx.state.operator = self.id;
-        if key.is_null() || value.is_null() {
+        if key.is_null() {
             return Ok(());
         }
         let raw_key = cx.key_bytes(key, meta, &self.store_name)?;
+        if value.is_null() {
+            // As in Kafka Streams it is logged and numbered all the same.
+            let store = cx.task.window_store(self.store)?;
+            return match raw_key {
+                Some(raw_key) => store.delete(&raw_key, meta.timestamp, meta.timestamp),
+                None => Ok(()),
+            };
+        }
         let raw_value = cx.value_bytes(value, meta, &self.store_name)?;
         if let (Some(raw_key), Some(raw_value)) = (raw_key, raw_value) {
             let store = cx.task.window_store(self.store)?;

@@ -145,7 +145,16 @@ impl MemoryWindowStore {
                 };
                 let kept = windows.split_off(&(start.saturating_add(1), i32::MIN));
                 self.len -= windows.len() as u64;
-                *windows = kept;
+                let expired = std::mem::replace(windows, kept);
+                // What was set since the last commit is logged as it was.
+                for ((start, sequence), stored) in expired {
+                    let place = (start, key.clone(), sequence);
+                    self.changes.expire(&place, || ChangelogRecord {
+                        key: WindowKey::encode(&key, start, sequence),
+                        value: Some(stored.value),
+                        timestamp: stored.timestamp,
+                    });
+                }
                 if windows.is_empty() {
                     self.keys.remove(&key);
                 }
@@ -239,7 +248,14 @@ impl WindowStore for MemoryWindowStore {
 
     fn delete(&mut self, key: &[u8], start: i64, timestamp: i64) -> Result<(), StreamsError> {
         if self.keeps_duplicates {
-            // Kafka Streams ignores it too: nobody could say which of the values is meant.
+            // No value is meant by it, but it has a number and is logged.
+            self.sequence = next_sequence(self.sequence);
+            let sequence = self.sequence;
+            self.changes.record_expired(|| ChangelogRecord {
+                key: WindowKey::encode(key, start, sequence),
+                value: None,
+                timestamp,
+            });
             return Ok(());
         }
         self.is_live(start);

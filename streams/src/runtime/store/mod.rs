@@ -147,7 +147,8 @@ pub trait WindowStore: Send + Debug {
         timestamp: i64,
     ) -> Result<bool, StreamsError>;
 
-    /// Removes the value; `timestamp` is that of the tombstone in the changelog.
+    /// Removes the value; `timestamp` is that of the tombstone in the changelog. A store with
+    /// several values per key and start keeps them all, and only logs the tombstone.
     ///
     /// # Errors
     /// The store cannot be written.

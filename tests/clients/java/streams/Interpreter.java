@@ -201,6 +201,9 @@ final class Interpreter {
                 KGroupedStream<String, String> other = (KGroupedStream<String, String>) input(step, index);
                 cogrouped = cogrouped.cogroup(other, (k, v, a) -> Functions.add(f, v, a));
             }
+            if (window != null && !window.isNull()) {
+                return cogroupedWindows(step, cogrouped, window);
+            }
             return named(step) == null
                 ? cogrouped.aggregate(() -> START, keyValue(step, TEXT))
                 : cogrouped.aggregate(() -> START, named(step), keyValue(step, TEXT));
@@ -223,26 +226,54 @@ final class Interpreter {
                     : grouped.aggregate(() -> START, (k, v, a) -> Functions.add(f, v, a), named, keyValue(step, TEXT));
             };
         }
+        rememberSerde(step, window);
         return switch (text(window, "type")) {
             case "session" -> sessions(step, grouped, window);
-            case "sliding" -> {
-                windowSerdes.put(
-                    step.get("id").asText(),
-                    WindowedSerdes.timeWindowedSerdeFrom(String.class, window.get("difference").asLong()));
-                yield windows(step, emit(step, grouped.windowedBy(
-                    SlidingWindows.ofTimeDifferenceAndGrace(millis(window, "difference"), millis(window, "grace")))));
-            }
-            default -> {
-                TimeWindows windows = TimeWindows.ofSizeAndGrace(millis(window, "size"), millis(window, "grace"));
-                if (window.has("advance")) {
-                    windows = windows.advanceBy(millis(window, "advance"));
-                }
-                windowSerdes.put(
-                    step.get("id").asText(),
-                    WindowedSerdes.timeWindowedSerdeFrom(String.class, window.get("size").asLong()));
-                yield windows(step, emit(step, grouped.windowedBy(windows)));
-            }
+            case "sliding" -> windows(step, emit(step, grouped.windowedBy(slidingWindows(window))));
+            default -> windows(step, emit(step, grouped.windowedBy(timeWindows(window))));
         };
+    }
+
+    private Object cogroupedWindows(JsonNode step, CogroupedKStream<String, String> cogrouped, JsonNode window) {
+        rememberSerde(step, window);
+        Named named = named(step);
+        if (text(window, "type").equals("session")) {
+            SessionWindowedCogroupedKStream<String, String> windowed = cogrouped.windowedBy(sessionWindows(window));
+            Merger<String, String> merge = (k, a, b) -> Functions.join(a, b);
+            Materialized store = materialized(step, TEXT);
+            return named == null
+                ? windowed.aggregate(() -> START, merge, store)
+                : windowed.aggregate(() -> START, merge, named, store);
+        }
+        TimeWindowedCogroupedKStream<String, String> windowed = text(window, "type").equals("sliding")
+            ? cogrouped.windowedBy(slidingWindows(window))
+            : cogrouped.windowedBy(timeWindows(window));
+        Materialized store = materialized(step, TEXT);
+        return named == null
+            ? windowed.aggregate(() -> START, store)
+            : windowed.aggregate(() -> START, named, store);
+    }
+
+    private void rememberSerde(JsonNode step, JsonNode window) {
+        Serde serde = switch (text(window, "type")) {
+            case "session" -> WindowedSerdes.sessionWindowedSerdeFrom(String.class);
+            case "sliding" -> WindowedSerdes.timeWindowedSerdeFrom(String.class, window.get("difference").asLong());
+            default -> WindowedSerdes.timeWindowedSerdeFrom(String.class, window.get("size").asLong());
+        };
+        windowSerdes.put(step.get("id").asText(), serde);
+    }
+
+    private static SessionWindows sessionWindows(JsonNode window) {
+        return SessionWindows.ofInactivityGapAndGrace(millis(window, "gap"), millis(window, "grace"));
+    }
+
+    private static SlidingWindows slidingWindows(JsonNode window) {
+        return SlidingWindows.ofTimeDifferenceAndGrace(millis(window, "difference"), millis(window, "grace"));
+    }
+
+    private static TimeWindows timeWindows(JsonNode window) {
+        TimeWindows windows = TimeWindows.ofSizeAndGrace(millis(window, "size"), millis(window, "grace"));
+        return window.has("advance") ? windows.advanceBy(millis(window, "advance")) : windows;
     }
 
     private static TimeWindowedKStream<String, String> emit(JsonNode step, TimeWindowedKStream<String, String> windowed) {
@@ -276,9 +307,7 @@ final class Interpreter {
     }
 
     private Object sessions(JsonNode step, KGroupedStream<String, String> grouped, JsonNode window) {
-        windowSerdes.put(step.get("id").asText(), WindowedSerdes.sessionWindowedSerdeFrom(String.class));
-        SessionWindowedKStream<String, String> windowed = grouped.windowedBy(
-            SessionWindows.ofInactivityGapAndGrace(millis(window, "gap"), millis(window, "grace")));
+        SessionWindowedKStream<String, String> windowed = grouped.windowedBy(sessionWindows(window));
         if (step.path("final").asBoolean()) {
             windowed = windowed.emitStrategy(EmitStrategy.onWindowClose());
         }
@@ -439,6 +468,10 @@ final class Interpreter {
         if (step.path("every_update").asBoolean()) {
             materialized = materialized.withCachingDisabled();
         }
+        if (step.path("final").asBoolean()) {
+            // Otherwise windows may be forgotten before they are emitted.
+            materialized = materialized.withRetention(Duration.ofMinutes(1));
+        }
         if (step.path("no_changelog").asBoolean()) {
             materialized = materialized.withLoggingDisabled();
         }
@@ -449,6 +482,7 @@ final class Interpreter {
     private static boolean keptAsUsual(JsonNode step) {
         return text(step, "store") == null
             && !step.path("every_update").asBoolean()
+            && !step.path("final").asBoolean()
             && !step.path("no_changelog").asBoolean();
     }
 

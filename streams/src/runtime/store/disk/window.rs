@@ -158,6 +158,14 @@ impl WindowStore for DiskWindowStore {
     fn delete(&mut self, key: &[u8], start: i64, timestamp: i64) -> Result<(), StreamsError> {
         self.place.check_key(key)?;
         if self.keeps_duplicates {
+            // No value is meant by it, but it has a number and is logged.
+            self.sequence = next_sequence(self.sequence);
+            let sequence = self.sequence;
+            self.changes.record_expired(|| ChangelogRecord {
+                key: WindowKey::encode(key, start, sequence),
+                value: None,
+                timestamp,
+            });
             return Ok(());
         }
         let is_live = self.segments.observe(start);
