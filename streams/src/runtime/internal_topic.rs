@@ -106,3 +106,51 @@ fn configs(special: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// `windowstore.changelog.additional.retention.ms`: slack for clocks that differ.
 const ADDITIONAL_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(topic: &InternalTopic, name: &str, special: &[(&str, &str)]) {
+        assert_eq!(topic.name, name);
+        assert_eq!(topic.configs, configs(special), "{name}");
+    }
+
+    #[test]
+    fn changelogs_of_windows_are_compacted_and_deleted_a_day_after_the_stores_retention() {
+        let topic = InternalTopic::window_changelog("app", "w", 60_000);
+        let settings = [
+            ("cleanup.policy", "compact,delete"),
+            ("retention.ms", "86460000"),
+        ];
+        check(&topic, "app-w-changelog", &settings);
+    }
+
+    #[test]
+    fn changelogs_of_stream_joins_are_deleted_and_never_compacted() {
+        let topic = InternalTopic::join_changelog("app", "j", 60_000);
+        let settings = [("cleanup.policy", "delete"), ("retention.ms", "86460000")];
+        check(&topic, "app-j-changelog", &settings);
+    }
+
+    #[test]
+    fn changelogs_of_versions_are_not_compacted_within_history_and_a_day() {
+        let topic = InternalTopic::versioned_changelog("app", "v", 60_000);
+        let settings = [
+            ("cleanup.policy", "compact"),
+            ("min.compaction.lag.ms", "86460000"),
+        ];
+        check(&topic, "app-v-changelog", &settings);
+    }
+
+    #[test]
+    fn repartition_topics_keep_all_until_it_is_read() {
+        let topic = InternalTopic::repartition("app", "x");
+        let settings = [
+            ("cleanup.policy", "delete"),
+            ("retention.ms", "-1"),
+            ("segment.bytes", "52428800"),
+        ];
+        check(&topic, "app-x-repartition", &settings);
+    }
+}

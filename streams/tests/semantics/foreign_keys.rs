@@ -3,7 +3,7 @@
 
 use moldau_streams::{Builder, KTable, LocalConfig, Str, Topic};
 
-use crate::table_joins::{plus, send_updates};
+use crate::table_joins::{plus, send_updates, without_cache};
 use crate::{T, driver, driver_with, texts};
 
 const U_TABLE: Topic<Str, Str> = Topic::new("u");
@@ -309,4 +309,29 @@ fn responses_go_back_to_the_partition_that_asked() {
     );
     let joined = texts(&driver, "o");
     assert_eq!(joined.last().map(String::as_str), Some("d=p1|d+Z@41"));
+}
+
+#[test]
+fn an_answer_about_a_left_value_that_is_no_more_is_left_out() {
+    let driver = driver_with(without_cache(), |builder| {
+        // Both values are in the table before the first answer comes.
+        let values = builder.stream(&T).flat_map_values(|line, values| {
+            let words = line.split(' ').map(str::to_owned);
+            values.extend(words.map(Str::from));
+        });
+        let this = values.to_table::<Str>();
+        let other = builder.table(&U_TABLE);
+        let join = this.join(other.on(|_: &Str, value: &Str| foreign_key(value)));
+        let joined = join.by(|one, other| plus(Some(one), Some(other)));
+        joined.to_stream().to(&OUT);
+    });
+    send_updates(
+        &driver,
+        &[
+            ("u", Some("p1"), Some("P"), 5),
+            ("t", Some("k"), Some("p1|x p1|y"), 10),
+        ],
+    );
+    assert_eq!(texts(&driver, "o"), ["k=p1|y+P@10"]);
+    assert_eq!(driver.records_dropped(), 1);
 }

@@ -205,3 +205,29 @@ fn a_table_of_a_stream_drops_null_keys_and_repeats_tombstones_without_a_store() 
 }
 
 const T_OUT: Topic<Str, Str> = Topic::new("o");
+
+#[test]
+fn a_null_value_to_aggregate_leaves_out_its_half_of_the_change() {
+    let driver = driver(|builder| {
+        let grouped = builder.table(&T).group_by(|_, value| {
+            let value = Some(value.clone()).filter(|value| &**value != "none");
+            (Str::from("g"), value)
+        });
+        let shown = |value: &Nullable| value.as_deref().unwrap_or("null").to_owned();
+        let sums = grouped.aggregate(
+            Str::default,
+            move |_, value: &Nullable, all: &mut Str| {
+                *all = Str::from(format!("{all}+{}", shown(value)));
+            },
+            move |_, value: &Nullable, all: &mut Str| {
+                *all = Str::from(format!("{all}-{}", shown(value)));
+            },
+        );
+        sums.to_stream().to(&Topic::<Str, Str>::new("o"));
+    });
+    let updates = ["x", "none", "y"];
+    for (timestamp, value) in (1..).zip(updates) {
+        send(&driver, &T_IN, &[(Some("k"), Some(value), timestamp)]);
+    }
+    assert_eq!(texts(&driver, "o"), ["g=+x@1", "g=+x-x@2", "g=+x-x+y@3"]);
+}

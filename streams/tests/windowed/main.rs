@@ -5,6 +5,7 @@
 //! and the lines below with two spaces before are what came of it, output (`o`) as well as
 //! changelogs (the last record of each key). The same must come of it here.
 
+mod boundaries;
 mod cogroup;
 mod final_results;
 mod joins;
