@@ -48,13 +48,6 @@ impl<K: Ord> Changes<K> {
         }
     }
 
-    /// An entry leaves the store, and is logged as it was if it has changed since the last commit.
-    pub(super) fn expire(&mut self, key: &K, record: impl FnOnce() -> ChangelogRecord) {
-        if self.changed.remove(key).is_some() {
-            self.expired.push(record());
-        }
-    }
-
     /// The changed keys, and finished records to put before theirs.
     pub(super) fn take(&mut self) -> (BTreeMap<K, i64>, Vec<ChangelogRecord>) {
         let changed = std::mem::take(&mut self.changed);

@@ -247,6 +247,7 @@ impl WindowStore for MemoryWindowStore {
     }
 
     fn delete(&mut self, key: &[u8], start: i64, timestamp: i64) -> Result<(), StreamsError> {
+        self.is_live(start);
         if self.keeps_duplicates {
             // No value is meant by it, but it has a number and is logged.
             self.sequence = next_sequence(self.sequence);
@@ -258,7 +259,6 @@ impl WindowStore for MemoryWindowStore {
             });
             return Ok(());
         }
-        self.is_live(start);
         let before = self.remove(key, (start, 0));
         let key = Bytes::copy_from_slice(key);
         self.changes.record((start, key, 0), timestamp, before);

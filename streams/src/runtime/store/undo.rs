@@ -76,6 +76,15 @@ impl<K: Ord + Clone, V> Undo<K, V> {
         }
     }
 
+    /// A value leaves the store because it is old, and is logged as it was if it has changed since the last commit.
+    pub(super) fn expire(&mut self, key: &K, record: impl FnOnce() -> ChangelogRecord) {
+        if let Some(change) = self.changed.get_mut(key)
+            && std::mem::take(&mut change.is_logged)
+        {
+            self.expired.push(record());
+        }
+    }
+
     /// The changed keys with the time of their change, and finished records to put before theirs.
     pub(super) fn take(&mut self) -> (Vec<(K, i64)>, Vec<ChangelogRecord>) {
         let changed = std::mem::take(&mut self.changed);
