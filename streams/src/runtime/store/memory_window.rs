@@ -67,15 +67,18 @@ impl MemoryWindowStore {
             start,
             sequence,
         } = WindowKey::parse(key)?;
-        let is_live = self.is_live(start);
-        // What is restored is committed.
-        self.expire();
         let sequence = if self.keeps_duplicates {
             self.sequence = self.sequence.max(sequence);
             sequence
         } else {
             0
         };
+        if self.keeps_duplicates && value.is_none() {
+            return Ok(());
+        }
+        let is_live = self.is_live(start);
+        // What is restored is committed.
+        self.expire();
         match value {
             Some(value) if is_live => {
                 self.set(key, (start, sequence), stored(value, timestamp));
@@ -247,7 +250,6 @@ impl WindowStore for MemoryWindowStore {
     }
 
     fn delete(&mut self, key: &[u8], start: i64, timestamp: i64) -> Result<(), StreamsError> {
-        self.is_live(start);
         if self.keeps_duplicates {
             // No value is meant by it, but it has a number and is logged.
             self.sequence = next_sequence(self.sequence);
@@ -259,6 +261,7 @@ impl WindowStore for MemoryWindowStore {
             });
             return Ok(());
         }
+        self.is_live(start);
         let before = self.remove(key, (start, 0));
         let key = Bytes::copy_from_slice(key);
         self.changes.record((start, key, 0), timestamp, before);

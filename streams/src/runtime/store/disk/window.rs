@@ -75,6 +75,9 @@ impl StateStore for DiskWindowStore {
         } else {
             0
         };
+        if self.keeps_duplicates && value.is_none() {
+            return Ok(());
+        }
         let row = value.map(|value| encode_value(value, timestamp));
         self.segments
             .restore(start, row_key(key, start, sequence), row)
@@ -157,7 +160,6 @@ impl WindowStore for DiskWindowStore {
 
     fn delete(&mut self, key: &[u8], start: i64, timestamp: i64) -> Result<(), StreamsError> {
         self.place.check_key(key)?;
-        let is_live = self.segments.observe(start);
         if self.keeps_duplicates {
             // No value is meant by it, but it has a number and is logged.
             self.sequence = next_sequence(self.sequence);
@@ -169,6 +171,7 @@ impl WindowStore for DiskWindowStore {
             });
             return Ok(());
         }
+        let is_live = self.segments.observe(start);
         if is_live {
             self.segments.set(start, row_key(key, start, 0), None)?;
         }
