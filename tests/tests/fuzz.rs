@@ -58,11 +58,10 @@ mod allocation {
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use moldau_tests::Seed;
-use moldau_tests::fuzz::{Mutator, Target, golden};
+use moldau_tests::fuzz::{self, Mutator, Target, golden};
 use rand::RngExt;
 
 /// Changed inputs per target; `MOLDAU_FUZZ_INPUTS` sets another number.
@@ -155,9 +154,7 @@ fn count() -> usize {
 
 /// Inputs that once found something, one in each file.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/corpus")
-        .join(name);
+    let folder = fuzz::folder().join("fuzz/corpus").join(name);
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };

@@ -381,7 +381,8 @@ proptest! {
 
 #[test]
 fn the_examples_are_right() {
-    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    let examples = std::path::Path::new(&folder).join("../examples");
     let mut found = 0;
     for pattern in ["yaml/*.yaml", "*/moldau.yaml"] {
         let pattern = examples.join(pattern).display().to_string();

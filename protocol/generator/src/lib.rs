@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -35,7 +35,11 @@ pub fn generate() -> Result<BTreeMap<String, String>> {
 /// The folder of the crate moldau-protocol.
 #[must_use]
 pub fn protocol_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    // Asked for at run time: several checkouts may share one build directory.
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR");
+    crate_folder
+        .map_or_else(|| PathBuf::from("."), PathBuf::from)
+        .join("..")
 }
 
 fn format(text: &str) -> Result<String> {

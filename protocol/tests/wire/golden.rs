@@ -1,7 +1,7 @@
 //! The golden data: messages and batches with the bytes that Kafka writes for them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use moldau_protocol::{ApiKey, DecodeError, Decoder, Encoder, RequestKind, ResponseKind};
@@ -102,7 +102,7 @@ pub(crate) fn text(file: &str) -> String {
 }
 
 pub(crate) fn folder(below: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo runs the tests")).join(below)
 }
 
 pub(crate) fn from_hex(value: &Value) -> Bytes {

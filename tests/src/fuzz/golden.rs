@@ -1,7 +1,6 @@
 //! The messages and batches that Kafka wrote, as inputs of targets.
 
 use std::fs;
-use std::path::Path;
 
 use bytes::Bytes;
 use moldau_protocol::{ApiKey, Message};
@@ -19,9 +18,7 @@ pub fn golden(target: &str) -> Vec<Vec<u8>> {
         "batches" => ("record-batches.jsonl", ""),
         _ => return Vec::new(),
     };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("golden")
-        .join(file);
+    let path = super::folder().join("golden").join(file);
     let text = fs::read_to_string(path).expect("the golden data is there");
     let lines = text
         .lines()

@@ -12,9 +12,18 @@ mod mutator;
 mod records;
 
 use std::fmt;
+use std::path::PathBuf;
 
 pub use golden::{golden, request_frame};
 pub use mutator::Mutator;
+
+/// The folder of this crate: as cargo says when it runs tests, since several checkouts may share one build directory.
+#[must_use]
+pub fn folder() -> PathBuf {
+    let said = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    said.filter(|folder| folder.join("golden").is_dir())
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")))
+}
 
 /// Something that reads bytes which anybody may have made.
 #[derive(Clone, Copy)]
