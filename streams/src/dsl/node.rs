@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 use moldau_client::{KString, RecordHeader};
 
-use super::processor::Punctuation;
+use super::processor::{Origin, Punctuation};
 use super::serde::{Serde, SerdeContext, encode};
 use crate::runtime::{PunctuationId, Record, StoreIndex, StreamsError, TaskContext};
 
@@ -166,6 +166,15 @@ impl Meta<'_> {
             raw_value: None,
             record: None,
         }
+    }
+
+    /// Where the record comes from, which lies in this topic; `None` if it is no single record.
+    pub(crate) fn origin<'o>(&self, topic: &'o str) -> Option<Origin<'o>> {
+        self.record.map(|record| Origin {
+            topic,
+            partition: record.partition,
+            offset: record.offset,
+        })
     }
 
     /// The same, with a new value.

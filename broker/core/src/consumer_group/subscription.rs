@@ -73,7 +73,7 @@ impl ConsumerGroup {
             .collect();
         let metadata_hash = metadata_hash(&names, context.image);
         let changed = regexes_changed || metadata_hash != self.epoch.metadata_hash;
-        if bump || changed || self.has_broken_target(context) {
+        if bump || changed || self.has_broken_target(&names, context) {
             let epoch = self.epoch.epoch.wrapping_add(1).max(1);
             self.write(
                 GroupRecord::Epoch(Some(GroupEpoch {

@@ -31,19 +31,19 @@ impl ConsumerGroup {
         self.write(GroupRecord::TargetEpoch(Some(epoch)), changes);
     }
 
-    /// Whether the target of this epoch leaves a partition out, or gives it to two members, or is not what a member
-    /// has that is said to have followed it.
+    /// Whether the target of this epoch leaves a partition of these topics out, or gives it to two members, or is not
+    /// what a member has that is said to have followed it.
     ///
     /// It may when an append failed and a later one did not: a target is written down as what changes of the one
     /// before, which then is not there.
-    pub(super) fn has_broken_target(&self, context: &Context<'_>) -> bool {
+    pub(super) fn has_broken_target(
+        &self,
+        names: &BTreeSet<KString>,
+        context: &Context<'_>,
+    ) -> bool {
         if self.epoch.epoch > self.target_epoch.epoch {
             return false;
         }
-        let members = self.members.values();
-        let names: BTreeSet<KString> = members
-            .flat_map(|member| self.subscribed_names(member))
-            .collect();
         let topics = names.iter().filter_map(|name| context.image.topic(name));
         let mut left: BTreeSet<(Uuid, i32)> = topics
             .flat_map(|topic| {

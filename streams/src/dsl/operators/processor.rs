@@ -183,7 +183,6 @@ struct Call<'c, 'a, 't, K, V> {
     cx: &'c mut Cx<'a, 't>,
     children: &'c mut Children<K, V>,
     meta: Meta<'c>,
-    scheduled: Vec<PunctuationId>,
 }
 
 impl<K: Data, V: Data> Backend<K, V> for Call<'_, '_, '_, K, V> {
@@ -209,16 +208,12 @@ impl<K: Data, V: Data> Backend<K, V> for Call<'_, '_, '_, K, V> {
     }
 
     fn origin(&self) -> Option<Origin<'_>> {
-        self.meta.record.map(|record| Origin {
-            topic: &self.cx.state.origin_topic,
-            partition: record.partition,
-            offset: record.offset,
-        })
+        self.meta.origin(&self.cx.state.origin_topic)
     }
 
     fn schedule(&mut self, interval_ms: i64, clock: PunctuationType) -> PunctuationId {
         let id = self.cx.task.schedule(interval_ms, clock);
-        self.scheduled.push(id);
+        self.cx.state.punctuated_by(self.id, vec![id]);
         id
     }
 
@@ -297,12 +292,9 @@ where
             cx,
             children: &mut self.children,
             meta: *meta,
-            scheduled: Vec::new(),
         };
         let mut context = ProcessorContext { backend: &mut call };
         let result = processor.process(&mut context, record(key, value, meta));
-        let scheduled = std::mem::take(&mut call.scheduled);
-        cx.state.punctuated_by(self.id, scheduled);
         handled(cx, &self.on_error, meta, result)
     }
 
@@ -327,22 +319,16 @@ where
         };
         let meta = Meta {
             timestamp: punctuation.timestamp,
-            headers: &[],
-            raw_key: None,
-            raw_value: None,
-            record: None,
+            ..Meta::at_commit()
         };
         let mut call = Call {
             id: self.id,
             cx,
             children: &mut self.children,
             meta,
-            scheduled: Vec::new(),
         };
         let mut context = ProcessorContext { backend: &mut call };
         let result = processor.punctuate(&mut context, punctuation);
-        let scheduled = std::mem::take(&mut call.scheduled);
-        cx.state.punctuated_by(self.id, scheduled);
         handled(cx, &OnError::Fail, &meta, result)
     }
 }
@@ -379,7 +365,6 @@ where
             cx,
             children: &mut self.children,
             meta: *meta,
-            scheduled: Vec::new(),
         };
         let inner = ProcessorContext { backend: &mut call };
         let mut context = ValueContext {
@@ -387,8 +372,6 @@ where
             key: Some(key),
         };
         let result = processor.process(&mut context, record(key, value, meta));
-        let scheduled = std::mem::take(&mut call.scheduled);
-        cx.state.punctuated_by(self.id, scheduled);
         handled(cx, &self.on_error, meta, result)
     }
 
@@ -420,13 +403,10 @@ where
             cx,
             children: &mut self.children,
             meta,
-            scheduled: Vec::new(),
         };
         let inner = ProcessorContext { backend: &mut call };
         let mut context = ValueContext { inner, key: None };
         let result = processor.punctuate(&mut context, punctuation);
-        let scheduled = std::mem::take(&mut call.scheduled);
-        cx.state.punctuated_by(self.id, scheduled);
         handled(cx, &OnError::Fail, &meta, result)
     }
 }

@@ -7,7 +7,6 @@ use moldau_client::KString;
 
 use crate::dsl::data::Data;
 use crate::dsl::node::{Cx, Meta, Node, NodeId};
-use crate::dsl::processor::Origin;
 use crate::dsl::routing::{RecordContext, SendTo, Target};
 use crate::dsl::serde::Serde;
 use crate::runtime::{OutputRecord, StreamsError};
@@ -94,11 +93,7 @@ impl<K, V> RoutedSink<K, V> {
         let context = RecordContext {
             timestamp: meta.timestamp,
             headers: meta.headers,
-            origin: meta.record.map(|record| Origin {
-                topic: &cx.state.origin_topic,
-                partition: record.partition,
-                offset: record.offset,
-            }),
+            origin: meta.origin(&cx.state.origin_topic),
         };
         let topic = name(key, value, &context);
         if topic.is_empty() {

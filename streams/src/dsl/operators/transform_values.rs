@@ -175,11 +175,7 @@ where
             task: &mut task,
             timestamp: meta.timestamp,
             headers: meta.headers,
-            origin: meta.record.map(|record| Origin {
-                topic: &topic,
-                partition: record.partition,
-                offset: record.offset,
-            }),
+            origin: meta.origin(&topic),
         };
         Ok(call(made, &mut context))
     }
