@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use moldau_broker::{Broker, BrokerConfig, BrokerHandle};
-use moldau_client::admin::NewTopic;
+use moldau_client::admin::{NewTopic, OffsetSpec};
 use moldau_client::consumer::OffsetReset;
 use moldau_client::{
     Client, ClientConfig, ConsumerConfig, Isolation, ProducerConfig, ProducerRecord, TopicPartition,
@@ -105,8 +105,9 @@ impl Cluster {
         format!("{}-{part}", self.name)
     }
 
+    /// A topic that keeps its records whatever their timestamps, which in most tests are of 1970.
     pub(crate) async fn create(&self, topic: &str, partitions: i32) {
-        let topic = NewTopic::new(topic, partitions);
+        let topic = NewTopic::new(topic, partitions).config("retention.ms", "-1");
         self.client
             .admin()
             .ensure_topic(topic)
@@ -169,10 +170,10 @@ impl Cluster {
         let deadline = Instant::now() + LIMIT;
         let (mut table, mut entries) = (BTreeMap::new(), Vec::new());
         while table != *expected {
-            assert!(
-                Instant::now() < deadline,
-                "{topic}: {table:?} instead of {expected:?}"
-            );
+            if Instant::now() >= deadline {
+                let positions = self.positions().await;
+                panic!("{topic}: {table:?} instead of {expected:?}; {positions}");
+            }
             let poll = consumer
                 .poll(Duration::from_millis(200))
                 .await
@@ -189,6 +190,33 @@ impl Cluster {
         }
         consumer.close().await;
         entries
+    }
+
+    /// How many records each of the test's partitions has got, and how far its application has read: says where a
+    /// record is that does not come.
+    async fn positions(&self) -> String {
+        let admin = self.client.admin();
+        let topics = admin.list_topics().await.expect("a cluster");
+        let ours = topics
+            .iter()
+            .filter(|topic| topic.name.starts_with(&self.name));
+        let partitions: Vec<_> = ours
+            .flat_map(|topic| {
+                let count = i32::try_from(topic.partitions.len()).expect("a number");
+                (0..count).map(|number| TopicPartition::new(topic.name.as_str(), number))
+            })
+            .map(|partition| (partition, OffsetSpec::Latest))
+            .collect();
+        let ends = admin.list_offsets(&partitions).await.expect("ends");
+        let committed = admin
+            .group_offsets(&self.name("app"))
+            .await
+            .expect("positions");
+        let texts = ends.iter().map(|(partition, end)| {
+            let committed = committed.get(partition).map(|position| position.offset);
+            format!("{partition}: end {}, committed {committed:?}", end.offset)
+        });
+        texts.collect::<Vec<_>>().join("; ")
     }
 }
 

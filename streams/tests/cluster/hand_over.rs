@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use moldau_streams::{Builder, Raw, Topic, Topology, Tumbling, Windowed};
+use tempfile::NamedTempFile;
 
 use crate::cluster::{Cluster, counts, often};
 
@@ -20,27 +21,28 @@ async fn hand_over_between_the_jvm_and_moldau_keeps_state_and_positions() {
         return;
     };
     let cluster = Cluster::start("hand-over").await;
+    let minute = this_minute();
     for topic in ["lines", "customers", "orders"] {
         cluster.create(&cluster.name(topic), 2).await;
     }
     for topic in ["counts", "per-minute", "joined"] {
         cluster.create(&cluster.name(topic), 1).await;
     }
-    let customers = [(Some("c"), "Ann", 1), (Some("d"), "Bob", 1)];
+    let customers = [(Some("c"), "Ann", minute), (Some("d"), "Bob", minute)];
     cluster.write(&cluster.name("customers"), &customers).await;
 
     for turn in 1..=4 {
         // Written while nobody runs, and while somebody does.
-        write(&cluster, turn).await;
+        write(&cluster, turn, minute).await;
         if turn % 2 == 1 {
             let job = JvmJob::start(&jvm, &cluster);
-            write(&cluster, turn).await;
-            check(&cluster, turn).await;
+            write(&cluster, turn, minute).await;
+            check(&cluster, turn, minute).await;
             job.end();
         } else {
             let handle = cluster.run(&job(&cluster), often()).await;
-            write(&cluster, turn).await;
-            check(&cluster, turn).await;
+            write(&cluster, turn, minute).await;
+            check(&cluster, turn, minute).await;
             handle.close().await.expect("a clean end");
         }
     }
@@ -78,20 +80,32 @@ fn job(cluster: &Cluster) -> Topology {
     builder.build().expect("a topology")
 }
 
-async fn write(cluster: &Cluster, turn: i64) {
-    let lines = [(None, "to be", 1_000 + turn), (Some("k"), "To do", 61_000)];
+/// The begin of this minute. The topics behind window stores delete what is older than their windows, so that the
+/// records of this test must not be.
+fn this_minute() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    let minutes = since_1970.expect("a clock").as_secs() / 60;
+    i64::try_from(minutes * 60_000).expect("a time")
+}
+
+async fn write(cluster: &Cluster, turn: i64, minute: i64) {
+    let lines = [
+        (None, "to be", minute + turn),
+        (Some("k"), "To do", minute + 61_000),
+    ];
     cluster.write(&cluster.name("lines"), &lines[..1]).await;
     // A later minute would close the first one.
     if turn == 4 {
         cluster.write(&cluster.name("lines"), &lines[1..]).await;
     }
     let order = format!("order {turn}");
-    let orders = [(Some("c"), order.as_str(), turn), (Some("x"), &order, turn)];
+    let time = minute + turn;
+    let orders = [(Some("c"), order.as_str(), time), (Some("x"), &order, time)];
     cluster.write(&cluster.name("orders"), &orders).await;
 }
 
 /// What the topics hold when everything that was written up to a turn is counted exactly once.
-async fn check(cluster: &Cluster, turn: i64) {
+async fn check(cluster: &Cluster, turn: i64, minute: i64) {
     let mut expected = counts(&[("to", 2 * turn), ("be", 2 * turn)]);
     if turn == 4 {
         expected.extend(counts(&[("to", 2 * turn + 2), ("do", 2)]));
@@ -103,8 +117,8 @@ async fn check(cluster: &Cluster, turn: i64) {
     // first, so that only the turns before say what is in it.
     if turn < 4 {
         let windows = counts(&[("to", 2 * turn), ("be", 2 * turn)]).into_iter();
-        let windows =
-            windows.map(|(word, count)| ([word.as_ref(), &[0; 8]].concat().into(), count));
+        let windows = windows
+            .map(|(word, count)| ([&word[..], &minute.to_be_bytes()].concat().into(), count));
         let topic = cluster.name("per-minute");
         cluster.wait_for_table(&topic, &windows.collect()).await;
     }
@@ -129,11 +143,16 @@ async fn check(cluster: &Cluster, turn: i64) {
 }
 
 /// The job in a JVM of its own.
-struct JvmJob(Child);
+struct JvmJob {
+    process: Child,
+    /// What it logs; shown if the test fails.
+    log: NamedTempFile,
+}
 
 impl JvmJob {
     /// Starts it and waits until it runs.
     fn start(jvm: &str, cluster: &Cluster) -> Self {
+        let log = NamedTempFile::new().expect("a file");
         let mut words = jvm.split_whitespace();
         let mut process = Command::new(words.next().expect("a command"))
             .args(words)
@@ -141,10 +160,11 @@ impl JvmJob {
             .args([cluster.bootstrap(), cluster.name("app"), cluster.prefix()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(log.reopen().expect("a file"))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start `{jvm}`: {error}"));
         let output = BufReader::new(process.stdout.take().expect("its output"));
-        let job = Self(process);
+        let job = Self { process, log };
         let says_so = |line: Result<String, _>| line.is_ok_and(|line| line == "RUNNING");
         assert!(output.lines().any(says_so), "the JVM's job does not run");
         job
@@ -152,8 +172,8 @@ impl JvmJob {
 
     /// Lets it commit and leave the group.
     fn end(mut self) {
-        drop(self.0.stdin.take());
-        let status = self.0.wait().expect("its end");
+        drop(self.process.stdin.take());
+        let status = self.process.wait().expect("its end");
         assert!(status.success(), "the JVM's job ended with {status}");
     }
 }
@@ -161,7 +181,13 @@ impl JvmJob {
 impl Drop for JvmJob {
     fn drop(&mut self) {
         // Fails only if the process has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.log.path()).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let newest = &lines[lines.len().saturating_sub(100)..];
+            eprintln!("the end of the JVM's log:\n{}", newest.join("\n"));
+        }
     }
 }
