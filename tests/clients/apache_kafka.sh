@@ -43,6 +43,8 @@ offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+# Tests write records of 1970: retention must not look before they are read.
+log.initial.task.delay.ms=3600000
 PROPERTIES
 kafka kafka.tools.StorageTool format -t "$(kafka kafka.tools.StorageTool random-uuid)" -c "$dir/server.properties" "$@" >/dev/null
 # Not through the function: its shell would be what is stopped, and not the broker.
