@@ -232,8 +232,10 @@ impl<'a> Compiler<'a> {
             origin_offset: -1,
             buffer: BytesMut::new(),
             wake_at: i64::MAX,
+            flushing: NodeId::default(),
         };
-        Ok(DslProgram::new(sources, inputs.collect(), state))
+        let order = flush_order(graph, part);
+        Ok(DslProgram::new(sources, inputs.collect(), order, state))
     }
 
     /// The children of a node that pushes keys and values of these types.
@@ -287,6 +289,18 @@ impl<'a> Compiler<'a> {
         let build = Arc::clone(&self.graph.nodes[id.0].build);
         build(self, id)
     }
+}
+
+/// The nodes that may hold something back until the commit, in the order in which Kafka Streams
+/// flushes their stores: that in which it adds them to its topology. A node comes after those it
+/// hangs on.
+fn flush_order(graph: &Graph, part: &Part) -> Vec<NodeId> {
+    let holds_back =
+        |id: &&NodeId| !graph.nodes[id.0].stores.is_empty() || graph.standalone.contains(id);
+    let mut nodes: Vec<_> = part.nodes.iter().filter(holds_back).copied().collect();
+    let added = graph.order();
+    nodes.sort_by_key(|id| (added[id.0], *id));
+    nodes
 }
 
 fn wrong_type(node: &str) -> StreamsError {

@@ -39,8 +39,8 @@ pub(crate) struct Graph {
     pub(crate) on_error: BTreeMap<NodeId, OnError>,
     /// Table operators whose changes carry the old value, because a later one asked for it.
     pub(crate) sends_old: BTreeSet<NodeId>,
-    /// Sources of the repartition topics that joins without names read, by the node before them,
-    /// and whether records without a key are let into the topic.
+    /// Sources of the repartition topics that joins have made last, by the node before them, and
+    /// whether records without a key are let into the topic. Joins without names read them too.
     pub(crate) repartitioned: BTreeMap<NodeId, (NodeId, Arc<AtomicBool>)>,
     /// Operators with stores that get old values from their parents, not from these stores.
     pub(crate) relays_old: BTreeSet<NodeId>,

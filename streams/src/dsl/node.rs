@@ -44,7 +44,8 @@ pub(crate) trait Node<K, V>: Send {
         ))
     }
 
-    /// Commit boundary: emits what is pending, then flushes the children.
+    /// Commit boundary: emits what is pending if it is this node's [turn](ProgramState::flushes),
+    /// then flushes the children.
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError>;
 
     /// The task starts, its stores are restored. Only called for nodes that stand alone in the
@@ -232,6 +233,8 @@ pub(crate) struct ProgramState {
     pub(crate) buffer: BytesMut,
     /// Wall-clock time at which a node wants a commit; `i64::MAX` if none does.
     pub(crate) wake_at: i64,
+    /// The node whose turn it is at a commit.
+    pub(crate) flushing: NodeId,
 }
 
 impl<'t> Cx<'_, 't> {
@@ -305,6 +308,11 @@ impl ProgramState {
     /// Asks for a commit at this wall-clock time, at which the node that asks looks around.
     pub(crate) fn wake_at(&mut self, wall_clock_ms: i64) {
         self.wake_at = self.wake_at.min(wall_clock_ms);
+    }
+
+    /// Whether it is this node's turn to emit what it has held back.
+    pub(crate) fn flushes(&self, node: NodeId) -> bool {
+        self.flushing == node
     }
 
     /// Notes that a node has asked for these punctuations.

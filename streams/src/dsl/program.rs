@@ -2,7 +2,7 @@
 
 use moldau_client::KString;
 
-use super::node::{Built, Cx, ProgramState, SourceNode};
+use super::node::{Built, Cx, NodeId, ProgramState, SourceNode};
 use super::processor::Punctuation;
 use crate::runtime::{PunctuationId, Record, SourceIndex, StreamsError, TaskContext, TaskProgram};
 
@@ -11,6 +11,8 @@ pub(crate) struct DslProgram {
     sources: Vec<Box<dyn SourceNode>>,
     /// Which source takes the records of each of the runtime's sources, and their topic.
     inputs: Vec<(usize, KString)>,
+    /// The nodes that hold something back until a commit, in the order of their turns.
+    flush_order: Vec<NodeId>,
     state: ProgramState,
 }
 
@@ -18,11 +20,13 @@ impl DslProgram {
     pub(crate) fn new(
         sources: Vec<Box<dyn SourceNode>>,
         inputs: Vec<(usize, KString)>,
+        flush_order: Vec<NodeId>,
         state: ProgramState,
     ) -> Self {
         Self {
             sources,
             inputs,
+            flush_order,
             state,
         }
     }
@@ -97,17 +101,19 @@ impl TaskProgram for DslProgram {
             task,
             state: &mut self.state,
         };
-        for source in &mut self.sources {
-            source.flush(&mut cx)?;
-        }
-        // A merge was added after all of its parents, so this order is topological.
-        for slot in 0..cx.state.junctions.len() {
-            let Some(mut lent) = cx.state.junctions[slot].take() else {
-                continue;
-            };
-            let result = lent.flush(&mut cx);
-            cx.state.junctions[slot] = Some(lent);
-            result?;
+        for node in &self.flush_order {
+            cx.state.flushing = *node;
+            for source in &mut self.sources {
+                source.flush(&mut cx)?;
+            }
+            for slot in 0..cx.state.junctions.len() {
+                let Some(mut lent) = cx.state.junctions[slot].take() else {
+                    continue;
+                };
+                let result = lent.flush(&mut cx);
+                cx.state.junctions[slot] = Some(lent);
+                result?;
+            }
         }
         Ok(())
     }

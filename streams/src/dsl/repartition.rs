@@ -86,12 +86,12 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         self.repartitioned_by(prefix, keeps, None)
     }
 
-    /// As [`repartitioned`](Self::repartitioned), for a join without a name: all of them read one
-    /// topic, though each uses up the numbers of one, as in Kafka Streams.
-    pub(super) fn repartitioned_once(&self, null_keys: NullKeys) -> Self {
-        let prefix = self.node_name();
+    /// As [`repartitioned`](Self::repartitioned), for a join. Those without a name read one topic,
+    /// the last one that a join of this stream has made, though each uses up the numbers of one,
+    /// as in Kafka Streams.
+    pub(super) fn repartitioned_for_join(&self, name: Option<&str>, null_keys: NullKeys) -> Self {
         let known = self.graph.borrow().repartitioned.get(&self.node).cloned();
-        if let Some((source, keeps)) = known {
+        if let (None, Some((source, keeps))) = (name, known) {
             keeps.fetch_or(null_keys == NullKeys::Keep, Ordering::Relaxed);
             let mut graph = self.graph.borrow_mut();
             for kind in ["KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-"] {
@@ -101,6 +101,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
             return Self::new(Rc::clone(&self.graph), source, [source].into(), false);
         }
         let keeps = Arc::new(AtomicBool::new(null_keys == NullKeys::Keep));
+        let prefix = name.map_or_else(|| self.node_name(), str::to_owned);
         let repartitioned = self.repartitioned_by(&prefix, Arc::clone(&keeps), None);
         let mut graph = self.graph.borrow_mut();
         let source = repartitioned.node;

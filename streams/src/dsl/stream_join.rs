@@ -165,10 +165,8 @@ fn partitioned<K: Serde, V: Serde>(
     if !stream.repartition_required {
         return stream.clone();
     }
-    match given {
-        Some(name) => stream.repartitioned(&format!("{name}{suffix}"), null_keys),
-        None => stream.repartitioned_once(null_keys),
-    }
+    let name = given.map(|name| format!("{name}{suffix}"));
+    stream.repartitioned_for_join(name.as_deref(), null_keys)
 }
 
 /// Names of a join's nodes, numbered in the order in which Kafka Streams does.

@@ -114,10 +114,7 @@ impl<K: Serde, V: Serde, T: Data, Kind> StreamTableJoin<K, V, T, Kind> {
         let given = stream.next_name.clone();
         let left_side = if stream.repartition_required {
             let null_keys = if left { NullKeys::Keep } else { NullKeys::Drop };
-            match &given {
-                Some(topic) => stream.repartitioned(topic, null_keys),
-                None => stream.repartitioned_once(null_keys),
-            }
+            stream.repartitioned_for_join(given.as_deref(), null_keys)
         } else {
             stream.clone()
         };

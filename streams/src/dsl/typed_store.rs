@@ -25,6 +25,10 @@ pub(crate) struct TypedStore<V> {
     entries: HashMap<Bytes, Entry<V>>,
     /// Keys that changed since the last flush, in the order they first did.
     dirty: Vec<Bytes>,
+    /// How many changes there were; numbers them.
+    changes: u64,
+    /// Whether a key changed again after another, so that `dirty` is not in the order of changes.
+    is_reordered: bool,
     share: Share,
     /// Look-ups since the last flush that found their entry, and that did not.
     hits: u64,
@@ -38,7 +42,8 @@ struct Entry<V> {
     timestamp: i64,
     /// Headers of the record that changed it last.
     headers: Vec<RecordHeader>,
-    dirty: bool,
+    /// Number of its last change; 0 if that was written back.
+    changed: u64,
     /// What is counted for it: key and value as bytes, and what is around them.
     counted_bytes: usize,
 }
@@ -64,6 +69,8 @@ impl<V: Serde> TypedStore<V> {
             sends_old: store.sends_old,
             entries: HashMap::new(),
             dirty: Vec::new(),
+            changes: 0,
+            is_reordered: false,
             share: Share::default(),
             hits: 0,
             misses: 0,
@@ -115,8 +122,9 @@ impl<V: Serde> TypedStore<V> {
         let entry = match self.entries.entry_ref(key.as_ref()) {
             EntryRef::Occupied(occupied) => {
                 self.hits += 1;
-                if !occupied.get().dirty {
-                    self.dirty.push(occupied.key().clone());
+                match occupied.get().changed {
+                    0 => self.dirty.push(occupied.key().clone()),
+                    last => self.is_reordered |= last != self.changes,
                 }
                 occupied.into_mut()
             }
@@ -135,13 +143,14 @@ impl<V: Serde> TypedStore<V> {
                     value: Arc::new(value),
                     timestamp,
                     headers: Vec::new(),
-                    dirty: true,
+                    changed: 0,
                     counted_bytes,
                 };
                 vacant.insert_entry_with_key(key, entry).into_mut()
             }
         };
-        entry.dirty = true;
+        self.changes += 1;
+        entry.changed = self.changes;
         if Arc::get_mut(&mut entry.value).is_none() {
             // Still being emitted, which no operator does: copied by way of its bytes.
             let raw = self.bytes.encode(entry.value.as_ref().as_ref())?;
@@ -174,9 +183,14 @@ impl<V: Serde> TypedStore<V> {
         !self.is_caching(task) || self.share.is_exceeded
     }
 
-    /// The keys that changed since the last call.
+    /// The keys that changed since the last call, in the order of their last changes.
     pub(crate) fn take_dirty(&mut self) -> Vec<Bytes> {
-        std::mem::take(&mut self.dirty)
+        let mut keys = std::mem::take(&mut self.dirty);
+        if std::mem::take(&mut self.is_reordered) {
+            let changed = |key: &Bytes| self.entries.get(key).map_or(0, |entry| entry.changed);
+            keys.sort_by_cached_key(changed);
+        }
+        keys
     }
 
     /// Writes a changed entry to the store and says what to emit: nothing, if a key that never
@@ -193,7 +207,7 @@ impl<V: Serde> TypedStore<V> {
         let Some(entry) = self.entries.get_mut(key) else {
             return Ok(None);
         };
-        entry.dirty = false;
+        entry.changed = 0;
         let mut emission = Emission {
             value: Arc::clone(&entry.value),
             old: None,
@@ -290,7 +304,7 @@ impl<V: Serde> TypedStore<V> {
         }
         (self.hits, self.misses) = (0, 0);
         if self.must_flush(task) || task.cache_budget().is_exceeded() {
-            self.entries.retain(|_, entry| entry.dirty);
+            self.entries.retain(|_, entry| entry.changed != 0);
             let kept = self.entries.values().map(|entry| entry.counted_bytes).sum();
             self.share.give_back_all_but(kept);
         }

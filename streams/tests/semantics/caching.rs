@@ -27,9 +27,10 @@ fn with_a_cache_a_table_emits_each_changed_key_once_at_commit() {
     send(&driver, &S, &INPUT);
     assert_eq!(texts(&driver, "o"), [""; 0]);
     driver.commit();
-    let once = ["a=0000000000000002@3", "b=0000000000000001@2"];
-    assert_eq!(texts(&driver, "o"), once);
-    assert_eq!(texts(&driver, "app-c-changelog"), once);
+    let (a, b) = ("a=0000000000000002@3", "b=0000000000000001@2");
+    // In the order of the last changes, so that time goes on.
+    assert_eq!(texts(&driver, "o"), [b, a]);
+    assert_eq!(texts(&driver, "app-c-changelog"), [a, b]);
     driver.commit();
     assert_eq!(texts(&driver, "o").len(), 2);
 }
@@ -53,6 +54,25 @@ fn without_a_cache_every_update_is_emitted_at_once_and_logged_once_per_key_and_c
     driver.commit();
     let changelog = texts(&driver, "app-c-changelog");
     assert_eq!(changelog, ["a=0000000000000002@3", "b=0000000000000001@2"]);
+}
+
+#[test]
+fn at_a_commit_the_store_that_was_added_first_emits_first() {
+    let config = LocalConfig::default().commit(CommitMode::Manual);
+    let driver = driver_with(config, |builder| {
+        let stream = builder.stream(&S);
+        let (one, other) = (stream.peek(|_, _| {}), stream.peek(|_, _| {}));
+        for (peeked, name) in [(&other, "first"), (&one, "second")] {
+            let counts = peeked.group_by_key().count_as(name);
+            counts
+                .to_stream()
+                .map_values(move |_| crate::text(Some(name)))
+                .to(&crate::O);
+        }
+    });
+    send(&driver, &S, &[(Some("a"), Some("x"), 1)]);
+    driver.commit();
+    assert_eq!(texts(&driver, "o"), ["a=first@1", "a=second@1"]);
 }
 
 #[test]

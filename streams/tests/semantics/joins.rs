@@ -1,6 +1,6 @@
 //! Joins of a stream with a table.
 
-use moldau_streams::{KStream, Str, Topic};
+use moldau_streams::{Builder, KStream, Str, Topic};
 
 use crate::{Nullable, O, S, T, T_IN, driver, send, texts};
 
@@ -127,7 +127,7 @@ fn a_filtered_and_mapped_table_is_looked_up_without_a_store_of_its_own() {
 
 #[test]
 fn joined_topics_with_unequal_partition_counts_are_refused_with_names_and_counts() {
-    let builder = moldau_streams::Builder::new("app");
+    let builder = Builder::new("app");
     let table = builder.table(&T_NULLABLE);
     builder
         .stream(&S)
@@ -144,4 +144,23 @@ fn joined_topics_with_unequal_partition_counts_are_refused_with_names_and_counts
     assert!(error.contains("KSTREAM-LEFTJOIN-0000000004"), "{error}");
     assert!(error.contains("\"t\" has 2, \"s\" has 3"), "{error}");
     assert!(error.contains("hint: "), "{error}");
+}
+
+#[test]
+fn a_join_without_a_name_reads_the_repartition_topic_that_a_named_one_has_made() {
+    let builder = Builder::new("app");
+    let moved = builder
+        .stream(&S)
+        .select_key(|_, value: &Nullable| value.clone());
+    let table = builder.table(&T_NULLABLE);
+    let named = moved.named("named").join(&table);
+    named.by(|value, _| value.clone()).to(&O);
+    let unnamed = moved.join(&table);
+    unnamed.by(|value, _| value.clone()).for_each(|_, _| ());
+    let described = builder.build().expect("a topology").describe();
+    assert!(
+        described.contains("(topic: named-repartition)"),
+        "{described}"
+    );
+    assert_eq!(described.matches("-repartition)").count(), 1, "{described}");
 }

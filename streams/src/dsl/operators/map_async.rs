@@ -177,7 +177,9 @@ where
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        self.push_all(cx)?;
+        if cx.state.flushes(self.id) {
+            self.push_all(cx)?;
+        }
         self.children.flush(cx)
     }
 

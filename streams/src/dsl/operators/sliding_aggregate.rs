@@ -102,10 +102,12 @@ where
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        cx.state.operator = self.id;
-        self.emit(cx)?;
-        if self.final_results.becomes_idle(cx) {
-            self.close_all(cx)?;
+        if cx.state.flushes(self.id) {
+            cx.state.operator = self.id;
+            self.emit(cx)?;
+            if self.final_results.becomes_idle(cx) {
+                self.close_all(cx)?;
+            }
         }
         self.children.flush(cx)
     }

@@ -160,7 +160,7 @@ impl<K: Serde, V: Serde> SourceNode for TableSource<K, V> {
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        if let Some(store) = self.store {
+        if let Some(store) = self.store.filter(|_| cx.state.flushes(self.id)) {
             cx.state.operator = self.id;
             emit(cx, store, &mut self.children, key_of::<K>)?;
         }

@@ -153,8 +153,10 @@ where
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        cx.state.operator = self.id;
-        emit(cx, self.store, &mut self.children, key_of::<K>)?;
+        if cx.state.flushes(self.id) {
+            cx.state.operator = self.id;
+            emit(cx, self.store, &mut self.children, key_of::<K>)?;
+        }
         self.children.flush(cx)
     }
 }

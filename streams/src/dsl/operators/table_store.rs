@@ -55,7 +55,7 @@ impl<K: Serde, V: Serde> TableStore<K, V> {
     }
 
     fn flush_all(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        if let Some(store) = self.store {
+        if let Some(store) = self.store.filter(|_| cx.state.flushes(self.id)) {
             cx.state.operator = self.id;
             emit(cx, store, &mut self.children, key_of::<K>)?;
         }
