@@ -187,7 +187,7 @@ impl Drop for JvmJob {
             let log = std::fs::read_to_string(self.log.path()).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
             let newest = &lines[lines.len().saturating_sub(100)..];
-            eprintln!("the end of the JVM's log:\n{}", newest.join("\n"));
+            println!("the end of the JVM's log:\n{}", newest.join("\n"));
         }
     }
 }

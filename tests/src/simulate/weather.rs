@@ -42,10 +42,11 @@ pub(super) enum Action {
     TransactorActs,
     SendMarker,
     CheckTransactions,
+    FollowTransactions,
 }
 
 /// Each action with its usual weight, and whether it is a trouble that some runs are spared.
-const ACTIONS: [(Action, u32, bool); 32] = [
+const ACTIONS: [(Action, u32, bool); 33] = [
     (Action::Produce, 100, false),
     (Action::Resend, 15, false),
     (Action::DeliverRequest, 90, false),
@@ -78,6 +79,7 @@ const ACTIONS: [(Action, u32, bool); 32] = [
     (Action::TransactorActs, 80, false),
     (Action::SendMarker, 25, false),
     (Action::CheckTransactions, 3, false),
+    (Action::FollowTransactions, 15, false),
 ];
 
 /// The weights of a stretch of steps.

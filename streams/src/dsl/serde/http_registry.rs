@@ -1,90 +1,98 @@
 //! A client of a schema registry over HTTP.
 
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use ureq::http::{Response, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Agent, Body};
 
 use super::SerdeError;
 use super::registry::{SchemaRegistry, SchemaText};
 
-/// A schema registry that speaks Confluent's REST interface over plain HTTP.
+/// A schema registry that speaks Confluent's REST interface over HTTP or HTTPS.
 ///
-/// Schemas are registered when they are written first (`auto.register.schemas`). TLS and
-/// passwords are not supported; implement [`SchemaRegistry`] for a registry that needs them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Schemas are registered when they are written first (`auto.register.schemas`). Certificates are checked against
+/// those that the operating system trusts; client certificates are not supported.
+#[derive(Clone)]
 pub struct HttpSchemaRegistry {
-    /// `host:port`.
-    address: String,
+    agent: Agent,
     /// What stands before each path, without a slash at its end.
-    path: String,
+    base: String,
+    /// The same without user and password.
+    shown: String,
 }
 
 impl HttpSchemaRegistry {
-    /// The registry at `http://host:port`, with or without a path.
+    /// The registry at `http://host:port` or `https://host:port`, with or without a path. A user and password, as
+    /// in `https://user:password@host`, are sent as basic authentication.
     ///
     /// # Errors
     /// The address is not of that form.
     pub fn new(url: &str) -> Result<Self, SerdeError> {
         let refused = |why: &str| {
             SerdeError::new(format!(
-                "schema registry \"{url}\": {why}\n  hint: give `http://host:port`"
+                "schema registry \"{}\": {why}\n  hint: give `http://host:port`",
+                without_user(url)
             ))
         };
-        let Some(rest) = url.strip_prefix("http://") else {
-            return Err(refused("only plain http is supported"));
-        };
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if host.contains('@') {
-            return Err(refused("user and password are not supported"));
+        let uri: Uri = url.parse().map_err(|_| refused("it is no address"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(refused("it is neither http nor https"));
         }
-        if host.is_empty() || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if uri.host().unwrap_or_default().is_empty() || uri.query().is_some() {
             return Err(refused("it is no address"));
         }
-        let port = if host.contains(':') { "" } else { ":80" };
-        let path = path.trim_end_matches('/');
-        let slash = if path.is_empty() { "" } else { "/" };
+        let base = url.trim_end_matches('/').to_owned();
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
+        let config = Agent::config_builder()
+            .timeout_global(Some(LIMIT))
+            .http_status_as_error(false)
+            .tls_config(tls.build());
         Ok(Self {
-            address: format!("{host}{port}"),
-            path: format!("{slash}{path}"),
+            agent: config.build().new_agent(),
+            shown: without_user(&base),
+            base,
         })
     }
 
-    /// Sends a request, reads the answer. Version 1.0 of HTTP ends each answer with the
-    /// connection.
-    fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value, SerdeError> {
+    /// Sends a request, with a body or to read, and reads the answer.
+    fn ask(&self, path: &str, body: Option<&str>) -> Result<Value, SerdeError> {
         let error = |why: &str| {
-            let address = &self.address;
-            SerdeError::new(format!(
-                "schema registry at {address}: {method} {path}: {why}"
-            ))
+            let (method, shown) = (if body.is_some() { "POST" } else { "GET" }, &self.shown);
+            SerdeError::new(format!("schema registry: {method} {shown}{path}: {why}"))
         };
-        let answer = self.exchange(method, path, body);
-        let answer = answer.map_err(|why| error(&why.to_string()))?;
-        let parts = answer.split_once("\r\n\r\n");
-        let (head, body) = parts.ok_or_else(|| error("the answer is no HTTP"))?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if status != "200" {
-            return Err(error(&format!("status {status}: {}", body.trim())));
+        let answer = self.exchange(path, body);
+        let mut answer = answer.map_err(|why| error(&why.to_string()))?;
+        let text = answer.body_mut().with_config().limit(MAX_ANSWER);
+        let text = text.read_to_string();
+        let text = text.map_err(|why| error(&why.to_string()))?;
+        if !answer.status().is_success() {
+            let status = answer.status().as_u16();
+            return Err(error(&format!("status {status}: {}", text.trim())));
         }
-        serde_json::from_str(body).map_err(|why| error(&format!("the answer is no JSON: {why}")))
+        serde_json::from_str(&text).map_err(|why| error(&format!("the answer is no JSON: {why}")))
     }
 
-    fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
-        let unknown = || std::io::Error::other("its name is not known");
-        let address = self.address.to_socket_addrs()?.next().ok_or_else(unknown)?;
-        let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        let (host, base, length) = (&self.address, &self.path, body.len());
-        let request = format!(
-            "{method} {base}{path} HTTP/1.0\r\nhost: {host}\r\naccept: application/json\r\ncontent-type: application/vnd.schemaregistry.v1+json\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
-        Ok(answer)
+    fn exchange(&self, path: &str, body: Option<&str>) -> Result<Response<Body>, ureq::Error> {
+        let url = format!("{}{path}", self.base);
+        match body {
+            None => self.agent.get(url).header("accept", TYPE).call(),
+            Some(body) => {
+                let request = self.agent.post(url).header("accept", TYPE);
+                request.content_type(TYPE).send(body)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HttpSchemaRegistry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("HttpSchemaRegistry")
+            .field(&self.shown)
+            .finish()
     }
 }
 
@@ -92,14 +100,14 @@ impl SchemaRegistry for HttpSchemaRegistry {
     fn id_of(&self, subject: &str, schema: &SchemaText<'_>) -> Result<i32, SerdeError> {
         let path = format!("/subjects/{}/versions", escaped(subject));
         let body = json!({ "schema": schema.text, "schemaType": schema.kind }).to_string();
-        let answer = self.ask("POST", &path, &body)?;
+        let answer = self.ask(&path, Some(&body))?;
         let id = answer.get("id").and_then(Value::as_i64);
         id.and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| SerdeError::new(format!("schema registry: no id in {answer}")))
     }
 
     fn schema(&self, id: i32) -> Result<String, SerdeError> {
-        let answer = self.ask("GET", &format!("/schemas/ids/{id}"), "")?;
+        let answer = self.ask(&format!("/schemas/ids/{id}"), None)?;
         let schema = answer.get("schema").and_then(Value::as_str);
         schema
             .map(str::to_owned)
@@ -120,13 +128,28 @@ fn escaped(subject: &str) -> String {
     path
 }
 
-/// How long connecting, writing and reading may each take.
+/// An address without its user and password.
+fn without_user(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            format!("{scheme}://{host}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// How long a request may take until its answer is read.
 const LIMIT: Duration = Duration::from_secs(10);
 /// The longest answer, in bytes.
 const MAX_ANSWER: u64 = 16 * 1024 * 1024;
+/// What is sent and wanted.
+const TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::thread::JoinHandle;
 
@@ -137,7 +160,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         let address = listener.local_addr().expect("an address");
         let length = body.len();
-        let answer = format!("HTTP/1.0 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         let served = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a connection");
             let mut request = Vec::new();
@@ -149,15 +174,15 @@ mod tests {
                 let Some((head, body)) = text.split_once("\r\n\r\n") else {
                     continue;
                 };
-                let (_, length) = head.split_once("content-length: ").expect("a length");
-                let length = length.lines().next().and_then(|text| text.parse().ok());
+                let length = head.split_once("content-length: ");
+                let length = length.and_then(|(_, text)| text.lines().next()?.parse().ok());
                 if body.len() >= length.unwrap_or(0) {
                     stream.write_all(answer.as_bytes()).expect("an answer");
                     return text;
                 }
             }
         });
-        let url = format!("http://{address}/api/");
+        let url = format!("http://user:word@{address}/api/");
         (HttpSchemaRegistry::new(&url).expect("a registry"), served)
     }
 
@@ -170,7 +195,11 @@ mod tests {
         };
         assert_eq!(registry.id_of("a b-value", &schema), Ok(17));
         let asked = served.join().expect("one request");
-        assert!(asked.starts_with("POST /api/subjects/a%20b-value/versions HTTP/1.0\r\n"));
+        assert!(asked.starts_with("POST /api/subjects/a%20b-value/versions HTTP/1.1\r\n"));
+        assert!(
+            asked.contains("authorization: Basic dXNlcjp3b3Jk\r\n"),
+            "{asked}"
+        );
         assert!(
             asked.ends_with(r#"{"schema":"\"long\"","schemaType":"AVRO"}"#),
             "{asked}"
@@ -183,7 +212,7 @@ mod tests {
         assert_eq!(registry.schema(17).as_deref(), Ok("\"long\""));
         let asked = served.join().expect("one request");
         assert!(
-            asked.starts_with("GET /api/schemas/ids/17 HTTP/1.0\r\n"),
+            asked.starts_with("GET /api/schemas/ids/17 HTTP/1.1\r\n"),
             "{asked}"
         );
     }
@@ -202,13 +231,25 @@ mod tests {
     #[test]
     fn addresses_that_are_not_supported_are_refused() {
         for url in [
-            "https://host:1",
             "host:1",
-            "http://user:word@host",
+            "ftp://host:1",
             "http://",
             "http://a b",
+            "http://host/?query",
         ] {
             assert!(HttpSchemaRegistry::new(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn no_message_shows_the_password() {
+        let registry =
+            HttpSchemaRegistry::new("https://user:secret@host:1/api").expect("a registry");
+        assert_eq!(
+            format!("{registry:?}"),
+            r#"HttpSchemaRegistry("https://host:1/api")"#
+        );
+        let error = HttpSchemaRegistry::new("ftp://user:secret@host").expect_err("no registry");
+        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

@@ -45,6 +45,23 @@ impl World {
         }
     }
 
+    /// Goes on with what is under way, several steps at once: left to chance, few transactions would come to their end.
+    pub(super) fn follow_transactions(&mut self) {
+        for _ in 0..self.random.random_range(1..FOLLOWED) {
+            self.transactor_acts(false);
+            self.deliver_request();
+            self.write_any();
+            self.start_sync();
+            self.finish_sync();
+            self.tell_transactions();
+            self.send_marker();
+            self.deliver_response();
+            if !self.storage.has_power() {
+                return;
+            }
+        }
+    }
+
     pub(super) fn transactor_request(&mut self, from: FromTransactor, body: TransactorRequest) {
         match body {
             TransactorRequest::Begin => self.begin_transactor(from),
@@ -351,6 +368,9 @@ impl crate::simulate::node::Node {
         producers.verification_guard(id, ProducerEpoch(write.batch.producer_epoch()))
     }
 }
+
+/// Rounds that transactions are followed for at most.
+const FOLLOWED: u32 = 20;
 
 /// `transaction.timeout.ms` of the producers.
 const TIMEOUT_MS: i32 = 600_000;
