@@ -1,7 +1,6 @@
 //! Runs the simulator: `simulate --seeds N [--seed S] [--steps K] [--mistake NAME]`.
 //!
-//! With `--seeds` it runs that many seeds from `--seed` on, on all cores, and stops at the first
-//! that breaks; with `--seed` alone that one. The exit code is 1 if an invariant was broken.
+//! `simulate --help` says what that means. The exit code is 1 if an invariant was broken.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,6 +12,13 @@ use anyhow::Context;
 use moldau_tests::simulate::{Mistake, Run, Summary};
 
 fn main() -> anyhow::Result<ExitCode> {
+    if std::env::args()
+        .skip(1)
+        .any(|name| name == "--help" || name == "-h")
+    {
+        writeln!(std::io::stdout(), "{}", help())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let arguments = Arguments::parse(std::env::args().skip(1))?;
     let started = Instant::now();
     let next = AtomicU64::new(0);
@@ -30,7 +36,7 @@ fn main() -> anyhow::Result<ExitCode> {
     writeln!(
         std::io::stdout(),
         "{} seeds from {} in {:.1} s: {} batches, {} duplicates found, {} restarts, \
-         {} generations, {} offset commits, {} transactions",
+         {} generations, {} offset commits, {} transactions committed, {} aborted",
         next.load(Ordering::Relaxed).min(arguments.seeds),
         arguments.seed,
         started.elapsed().as_secs_f64(),
@@ -40,6 +46,7 @@ fn main() -> anyhow::Result<ExitCode> {
         total(|summary| summary.generations),
         total(|summary| summary.commits),
         total(|summary| summary.transactions),
+        total(|summary| summary.aborted),
     )?;
     Ok(match broken.into_inner() {
         true => ExitCode::FAILURE,
@@ -68,6 +75,7 @@ fn work(arguments: &Arguments, next: &AtomicU64, broken: &AtomicBool) -> Summary
                 total.generations += summary.generations;
                 total.commits += summary.commits;
                 total.transactions += summary.transactions;
+                total.aborted += summary.aborted;
             }
             Err(failure) => {
                 broken.store(!arguments.keep_going, Ordering::Relaxed);
@@ -124,6 +132,42 @@ impl Arguments {
     }
 }
 
+/// What `--help` says.
+fn help() -> String {
+    let mistakes: Vec<String> = Mistake::ALL.iter().map(ToString::to_string).collect();
+    let mistakes = mistakes.join("\n                     ");
+    format!(
+        "{USAGE}
+
+Runs a whole broker with its clients in one thread, on virtual time, on a network that delays,
+doubles and drops, and on a disk that fails and loses its power. After each step it checks what
+must always hold.
+
+A seed is the whole input of a run: the same seed and steps give the same run on every machine.
+A step is one thing that happens: a request arrives, a log is written or synced, a client acts,
+time passes, the power goes. After the last one all trouble ends, and everyone must get on.
+
+Options:
+  --seed S           the seed, or the first of several (default: a fresh one, or 0 with --seeds)
+  --seeds N          how many seeds to run, one after another on all cores (default: 1)
+  --steps K          steps of each run (default: {DEFAULT_STEPS})
+  --keep-going       run all seeds, also after one that breaks
+  --mistake NAME     make the broker do this wrong, to see that it is noticed:
+                     {mistakes}
+  -h, --help         this text
+
+Output: one line that counts what was done. A run that breaks prints its seed and step, what did
+not hold, the steps before it with the oldest first, and the command that replays it; the exit
+code is then 1.
+
+Examples:
+  simulate                               one fresh seed
+  simulate --seeds 20000                 many, until one breaks
+  simulate --seeds 3000 --steps 3000     longer lives
+  simulate --seed 4711 --steps 600       replays one"
+    )
+}
+
 const USAGE: &str =
-    "usage: simulate [--seed S] [--seeds N] [--steps K] [--mistake NAME] [--keep-going]";
+    "usage: simulate [--seed S] [--seeds N] [--steps K] [--mistake NAME] [--keep-going] [--help]";
 const DEFAULT_STEPS: u32 = 600;

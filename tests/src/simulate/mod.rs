@@ -74,6 +74,8 @@ pub struct Summary {
     pub commits: u64,
     /// Transactions that were committed.
     pub transactions: u64,
+    /// Transactions that their producers aborted.
+    pub aborted: u64,
     /// A digest of all steps: equal for equal runs.
     pub digest: u64,
 }

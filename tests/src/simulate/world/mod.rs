@@ -109,6 +109,7 @@ impl World {
         self.summary.generations = self.promises.generations.len() as u64;
         self.summary.commits = self.promises.acknowledged;
         self.summary.transactions = self.transactions.committed;
+        self.summary.aborted = self.transactions.aborted;
         self.summary.digest = self.digest.finish();
         self.summary
     }
