@@ -56,8 +56,8 @@ pub struct StreamsConfig {
     /// come back from their changelogs as a whole at each start.
     pub state_dir: Option<PathBuf>,
     /// Memory of all stores in `state_dir` together (64 MiB), whatever the number of tasks: half
-    /// of it for blocks read from disk, half for what is not written yet. As much again may be
-    /// used between commits by changes that are not committed; beyond that tasks commit early.
+    /// of it for blocks read from disk, a quarter for what is committed and not written yet, and a
+    /// quarter for changes that are not committed; beyond that tasks commit early.
     pub store_memory_bytes: usize,
 }
 

@@ -1,8 +1,10 @@
 //! Tumbling windows: which window, when it closes, and what its keys look like.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use moldau_streams::{Topic, Tumbling, Windowed, windowed};
+use bytes::{Bytes, BytesMut};
+use moldau_streams::{Serde, SerdeContext, SerdeError, Str, Topic, Tumbling, Windowed, windowed};
 
 use crate::{Nullable, S, driver, send, text, texts};
 
@@ -189,4 +191,38 @@ fn reduce_and_aggregate_work_on_each_window() {
         sums,
         [(key("a", 0), 10), (key("a", 0), 20), (key("a", 10), 10)]
     );
+}
+
+/// Text that counts how often it is decoded.
+struct Counted(Str);
+
+static DECODED: AtomicU64 = AtomicU64::new(0);
+
+impl Serde for Counted {
+    fn encode(&self, context: &SerdeContext<'_>, out: &mut BytesMut) -> Result<(), SerdeError> {
+        self.0.encode(context, out)
+    }
+
+    fn decode(context: &SerdeContext<'_>, bytes: &Bytes) -> Result<Self, SerdeError> {
+        DECODED.fetch_add(1, Ordering::Relaxed);
+        Str::decode(context, bytes).map(Self)
+    }
+}
+
+#[test]
+fn values_behind_a_repartition_topic_that_are_only_counted_are_not_decoded_again() {
+    let driver = driver(|builder| {
+        builder
+            .stream(&Topic::<Nullable, Counted>::new("s"))
+            .group_by(|_, value| value.0.clone())
+            .windowed_by(ten())
+            .count()
+            .to_stream()
+            .to(&Topic::<Windowed<Str>, i64>::new("o"));
+    });
+    let records: Vec<_> = (0..9).map(|at| (Some("k"), Some("x"), at)).collect();
+    send(&driver, &S, &records);
+    assert_eq!(driver.raw_topic("o").len(), 9);
+    // Once each, to find the new key.
+    assert_eq!(DECODED.load(Ordering::Relaxed), 9);
 }

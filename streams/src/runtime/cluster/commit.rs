@@ -25,16 +25,21 @@ impl StreamThread {
         self.last_commit = start;
         let now = wall_clock_ms();
         let mut offsets = Vec::new();
+        let mut is_something = self.writer.is_open();
         for task in self.tasks.running() {
             task.flush(now)?;
             task.take_outputs(&mut self.outputs);
             offsets.extend(task.offsets());
+            // At once, so that not all of it waits in memory at the same time.
+            is_something |= !self.outputs.is_empty();
+            let (writer, outputs) = (&mut self.writer, &mut self.outputs);
+            self.core.runtime.block_on(writer.send(outputs))?;
         }
         offsets.retain(|offset| {
             let known = self.tasks.committed.get(&offset.name);
             known.is_none_or(|(at, metadata)| *at != offset.offset || *metadata != offset.metadata)
         });
-        let is_something = !self.outputs.is_empty() || !offsets.is_empty() || self.writer.is_open();
+        is_something |= !offsets.is_empty();
         let changed: Vec<_> = offsets
             .iter()
             .map(|offset| {
@@ -45,9 +50,8 @@ impl StreamThread {
                 (offset.name.clone(), metadata)
             })
             .collect();
-        let (writer, consumer, outputs) = (&mut self.writer, &mut self.consumer, &mut self.outputs);
+        let (writer, consumer) = (&mut self.writer, &mut self.consumer);
         let (committed, positions) = self.core.runtime.block_on(async {
-            writer.send(outputs).await?;
             let committed = writer.commit(consumer, &changed).await?;
             match committed {
                 Committed::Yes => Ok((committed, writer.changelog_positions().await)),

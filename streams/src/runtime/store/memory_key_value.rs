@@ -42,20 +42,16 @@ impl MemoryKeyValueStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let (changes, _) = self.changes.take();
-        let record = |(key, changed_at)| match self.entries.get(&key) {
-            Some(stored) => ChangelogRecord {
-                value: Some(stored.value.clone()),
-                timestamp: stored.timestamp,
-                key,
-            },
-            None => ChangelogRecord {
-                key,
-                value: None,
-                timestamp: changed_at,
-            },
-        };
-        changes.into_iter().map(record).collect()
+        let (mut records, entries) = (Vec::new(), &self.entries);
+        self.changes.take(|key, changed_at| {
+            let stored = entries.get(key);
+            records.push(ChangelogRecord {
+                key: key.clone(),
+                value: stored.map(|stored| stored.value.clone()),
+                timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
+            });
+        });
+        records
     }
 
     pub(super) fn commit(&mut self) {

@@ -88,19 +88,19 @@ impl MemorySessionStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let (changes, mut records) = self.changes.take();
         let first_live = self.first_live();
-        let record = |((end, start, key), changed_at): ((i64, i64, Bytes), i64)| {
-            let sessions = self.keys.get(&key).filter(|_| end >= first_live);
-            let stored = sessions.and_then(|sessions| sessions.get(&(end, start)));
-            ChangelogRecord {
-                key: SessionKey::encode(&key, start, end),
+        let (mut records, keys) = (Vec::new(), &self.keys);
+        let mut expired = self.changes.take(|(end, start, key), changed_at| {
+            let sessions = keys.get(key).filter(|_| *end >= first_live);
+            let stored = sessions.and_then(|sessions| sessions.get(&(*end, *start)));
+            records.push(ChangelogRecord {
+                key: SessionKey::encode(key, *start, *end),
                 value: stored.map(|stored| stored.value.clone()),
                 timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
-            }
-        };
-        records.extend(changes.into_iter().map(record));
-        records
+            });
+        });
+        expired.append(&mut records);
+        expired
     }
 
     /// Moves retention on, and says whether a session with this end is still kept.

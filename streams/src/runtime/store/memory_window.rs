@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashSet};
 
-use super::changes::ChangelogRecord;
+use super::changes::{ChangelogRecord, Chunks};
 use super::undo::Undo;
 use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
@@ -114,19 +114,23 @@ impl MemoryWindowStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let (changes, mut records) = self.changes.take();
         let first_live = self.first_live();
-        let record = |((start, key, sequence), changed_at): ((i64, Bytes, i32), i64)| {
-            let windows = self.keys.get(&key).filter(|_| start >= first_live);
-            let stored = windows.and_then(|windows| windows.get(&(start, sequence)));
-            ChangelogRecord {
-                key: WindowKey::encode(&key, start, sequence),
+        let (mut records, keys) = (Vec::new(), &self.keys);
+        let mut chunks = Chunks::default();
+        let mut expired = self.changes.take(|(start, key, sequence), changed_at| {
+            let windows = keys.get(key).filter(|_| *start >= first_live);
+            let stored = windows.and_then(|windows| windows.get(&(*start, *sequence)));
+            records.push(ChangelogRecord {
+                key: WindowKey::encode_in(&mut chunks, key, *start, *sequence),
                 value: stored.map(|stored| stored.value.clone()),
                 timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
-            }
-        };
-        records.extend(changes.into_iter().map(record));
-        records
+            });
+        });
+        if expired.is_empty() {
+            return records;
+        }
+        expired.append(&mut records);
+        expired
     }
 
     /// Moves retention on, and says whether a window with this start is still kept.

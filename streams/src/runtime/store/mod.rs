@@ -2,6 +2,7 @@
 
 mod changes;
 mod disk;
+mod key_log;
 mod memory_key_value;
 mod memory_session;
 mod memory_versioned;

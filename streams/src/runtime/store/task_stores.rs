@@ -33,7 +33,7 @@ impl StoreEnvironment {
         Ok(Self {
             engine: state_dir.map(engine).transpose()?.map(Arc::new),
             pending_bytes: Arc::default(),
-            max_pending_bytes: memory_bytes,
+            max_pending_bytes: memory_bytes / 4,
             wiped: Arc::default(),
         })
     }

@@ -380,7 +380,7 @@ fn uncommitted_changes_of_all_tasks_together_ask_for_a_commit() {
         .collect();
     let fill = |task: &mut TaskStores| {
         let store = task[0].key_value().expect("a key-value store");
-        let value = Bytes::from(vec![1; LITTLE_MEMORY * 2 / 3]);
+        let value = Bytes::from(vec![1; LITTLE_MEMORY / 6]);
         store.put(b"k", &value, 0).expect("put");
     };
     fill(&mut tasks[0]);

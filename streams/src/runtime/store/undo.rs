@@ -1,9 +1,8 @@
 //! What has changed in a store in memory since the last commit, and what was there before: for the
 //! changelog, and for the way back when the changes cannot be committed.
 
-use std::collections::BTreeMap;
-
 use super::changes::ChangelogRecord;
+use super::key_log::{KeyLog, Merge};
 
 /// Changed keys with the time of the last change, in key order so that runs can be repeated, and
 /// with the values before the first one.
@@ -12,9 +11,9 @@ use super::changes::ChangelogRecord;
 #[derive(Debug)]
 pub(super) struct Undo<K, V> {
     logged: bool,
-    changed: BTreeMap<K, Change<V>>,
+    changed: KeyLog<K, Change<V>>,
     /// What was changed before that and is in the changelog, but is not committed; oldest first.
-    taken: Vec<BTreeMap<K, Change<V>>>,
+    taken: Vec<KeyLog<K, Change<V>>>,
     /// Records of values that the store itself did not take, because they are too late. Kafka
     /// Streams logs them too.
     expired: Vec<ChangelogRecord>,
@@ -28,11 +27,21 @@ struct Change<V> {
     before: Option<V>,
 }
 
-impl<K: Ord + Clone, V> Undo<K, V> {
+impl<V> Merge for Change<V> {
+    /// What was there before the first change stays.
+    fn merge(&mut self, later: &Self) {
+        if later.is_logged {
+            self.timestamp = later.timestamp;
+            self.is_logged = true;
+        }
+    }
+}
+
+impl<K: Ord, V> Undo<K, V> {
     pub(super) const fn new(logged: bool) -> Self {
         Self {
             logged,
-            changed: BTreeMap::new(),
+            changed: KeyLog::new(),
             taken: Vec::new(),
             expired: Vec::new(),
         }
@@ -49,24 +58,13 @@ impl<K: Ord + Clone, V> Undo<K, V> {
     }
 
     fn change(&mut self, key: K, timestamp: i64, is_logged: bool, before: Option<V>) {
-        use std::collections::btree_map::Entry;
-        if !self.logged {
-            return;
-        }
-        match self.changed.entry(key) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Change {
-                    timestamp,
-                    is_logged,
-                    before,
-                });
-            }
-            Entry::Occupied(mut occupied) if is_logged => {
-                let change = occupied.get_mut();
-                change.timestamp = timestamp;
-                change.is_logged = true;
-            }
-            Entry::Occupied(_) => {}
+        if self.logged {
+            let change = Change {
+                timestamp,
+                is_logged,
+                before,
+            };
+            self.changed.add(key, change);
         }
     }
 
@@ -85,20 +83,30 @@ impl<K: Ord + Clone, V> Undo<K, V> {
         }
     }
 
-    /// The changed keys with the time of their change, and finished records to put before theirs.
-    pub(super) fn take(&mut self) -> (Vec<(K, i64)>, Vec<ChangelogRecord>) {
-        let changed = std::mem::take(&mut self.changed);
-        let logged = changed.iter().filter(|(_, change)| change.is_logged);
-        let keys = logged.map(|(key, change)| (key.clone(), change.timestamp));
-        let keys = keys.collect();
-        if !changed.is_empty() {
-            self.taken.push(changed);
+    /// Shows the changed keys with the time of their change, and gives back finished records to put
+    /// before theirs.
+    pub(super) fn take(&mut self, mut show: impl FnMut(&K, i64)) -> Vec<ChangelogRecord> {
+        for (key, change) in self.changed.entries() {
+            if change.is_logged {
+                show(key, change.timestamp);
+            }
         }
-        (keys, std::mem::take(&mut self.expired))
+        if !self.changed.is_empty() {
+            self.taken
+                .push(std::mem::replace(&mut self.changed, KeyLog::new()));
+        }
+        std::mem::take(&mut self.expired)
     }
 
     /// What was taken is committed.
     pub(super) fn committed(&mut self) {
+        if let Some(mut taken) = self.taken.pop()
+            && self.changed.is_empty()
+        {
+            // Its memory is used again.
+            taken.clear();
+            self.changed = taken;
+        }
         self.taken.clear();
     }
 
@@ -106,10 +114,10 @@ impl<K: Ord + Clone, V> Undo<K, V> {
     /// these values one after the other undoes it. `None` if nobody has kept account.
     pub(super) fn roll_back(&mut self) -> Option<Vec<(K, Option<V>)>> {
         self.expired.clear();
-        let changed = std::mem::take(&mut self.changed);
+        let changed = std::mem::replace(&mut self.changed, KeyLog::new());
         let mut spans = std::mem::take(&mut self.taken);
         spans.push(changed);
-        let changes = spans.into_iter().rev().flatten();
+        let changes = spans.into_iter().rev().flat_map(KeyLog::into_entries);
         let undone = changes.map(|(key, change)| (key, change.before));
         self.logged.then(|| undone.collect())
     }

@@ -5,6 +5,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::changes::Chunks;
+
 /// A key with the start of its window, and which of several values it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WindowKey<'a> {
@@ -33,6 +35,11 @@ impl<'a> WindowKey<'a> {
         bytes.put_i64(start);
         bytes.put_i32(sequence);
         bytes.freeze()
+    }
+
+    /// As [`encode`](Self::encode), in memory that is shared with others.
+    pub(super) fn encode_in(chunks: &mut Chunks, key: &[u8], start: i64, sequence: i32) -> Bytes {
+        chunks.join(&[key, &start.to_be_bytes(), &sequence.to_be_bytes()])
     }
 }
 

@@ -30,7 +30,8 @@ impl Closable {
             if tree.l0_run_count() < L0_RUNS {
                 return Ok(());
             }
-            tree.compact(Arc::new(Leveled::default()), watermark)?;
+            let strategy = Leveled::default().with_table_target_size(TABLE_BYTES);
+            tree.compact(Arc::new(strategy), watermark)?;
         }
         Ok(())
     }
@@ -76,5 +77,7 @@ fn work(jobs: &Receiver<Job>) {
 
 const MAX_JOBS: usize = 1_024;
 const MAX_ROUNDS: usize = 8;
+/// Size of files; what is kept of a file while it is written grows with it.
+const TABLE_BYTES: u64 = 16 * 1024 * 1024;
 /// So many sorted runs at the top are worth a compaction.
 pub(super) const L0_RUNS: usize = 4;

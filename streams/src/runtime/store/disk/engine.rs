@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lsm_tree::Cache;
+use lsm_tree::{Cache, DescriptorTable};
 
 use super::compactor::Compactor;
 use crate::runtime::error::StreamsError;
@@ -15,28 +15,33 @@ pub(in crate::runtime::store) struct Engine {
     pub(super) directory: PathBuf,
     /// Blocks read from disk, of all trees.
     pub(super) cache: Arc<Cache>,
+    /// Open files, of all trees.
+    pub(super) files: Arc<DescriptorTable>,
     pub(super) compactor: Compactor,
-    /// Memory for what trees have not written to disk yet, all together.
+    /// Memory for what is committed and not written to disk yet, of all trees together.
     write_buffer_bytes: usize,
+    buffered_bytes: AtomicUsize,
     open_trees: AtomicUsize,
 }
 
 impl Engine {
     /// Stores below `directory` that take about `memory_bytes`, whatever their number is: half of
-    /// it for blocks read from disk, half for what is to be written.
+    /// it for blocks read from disk, a quarter for what is to be written. The last quarter is for
+    /// what is not committed, which tasks count.
     pub(in crate::runtime::store) fn new(
         directory: PathBuf,
         memory_bytes: usize,
     ) -> Result<Self, StreamsError> {
-        let half = memory_bytes / 2;
         Ok(Self {
             compactor: Compactor::start().map_err(|error| StreamsError::Config {
                 setting: "state.dir",
                 reason: format!("cannot start the thread that compacts stores: {error}"),
             })?,
             directory,
-            cache: Arc::new(Cache::with_capacity_bytes(half as u64)),
-            write_buffer_bytes: half,
+            cache: Arc::new(Cache::with_capacity_bytes(memory_bytes as u64 / 2)),
+            files: Arc::new(DescriptorTable::new(MAX_OPEN_FILES)),
+            write_buffer_bytes: memory_bytes / 4,
+            buffered_bytes: AtomicUsize::new(0),
             open_trees: AtomicUsize::new(0),
         })
     }
@@ -49,10 +54,25 @@ impl Engine {
         self.open_trees.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// How much one tree may have in memory before it writes it to disk: a fair share.
-    pub(super) fn write_buffer_share(&self) -> usize {
+    /// Counts what a tree has in memory: so much now, where it was so much before.
+    pub(super) fn buffered(&self, before: usize, now: usize) {
+        if now >= before {
+            self.buffered_bytes
+                .fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.buffered_bytes
+                .fetch_sub(before - now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a tree that has so much in memory should write it to disk: if all together have too
+    /// much, and it has its fair share, so that files are as large as memory allows; or if a crash
+    /// would cost the replay of too much.
+    pub(super) fn must_write(&self, own_bytes: usize, replayed_bytes: usize) -> bool {
         let trees = self.open_trees.load(Ordering::Relaxed).max(1);
-        (self.write_buffer_bytes / trees).min(LARGEST_WRITE_BUFFER)
+        let is_exceeded = self.buffered_bytes.load(Ordering::Relaxed) > self.write_buffer_bytes;
+        replayed_bytes > self.write_buffer_bytes.min(LARGEST_REPLAY)
+            || is_exceeded && own_bytes > self.write_buffer_bytes / trees
     }
 }
 
@@ -65,5 +85,6 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Larger ones would only make the replay after a crash longer.
-const LARGEST_WRITE_BUFFER: usize = 16 * 1024 * 1024;
+/// More is not left to be replayed after a crash, of each tree.
+const LARGEST_REPLAY: usize = 16 * 1024 * 1024;
+const MAX_OPEN_FILES: usize = 256;

@@ -3,16 +3,15 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::engine::Engine;
 use super::place::Place;
-use super::row_key::{DATA, RowKey, decode_value, encode_value};
-use super::rows::Rows;
+use super::row_key::{DATA, decode_value, encode_value, key_value as row_key};
+use super::rows::{Changed, Rows};
 use super::segments::{MAIN, Position};
+use super::short::Key;
 use super::tree::Tree;
 use crate::runtime::error::StreamsError;
-use crate::runtime::store::changes::{ChangelogRecord, Changes};
+use crate::runtime::store::changes::{ChangelogRecord, Chunks};
 use crate::runtime::store::state_store::StateStore;
 use crate::runtime::store::{KeyValueStore, StoreIter, StoredValue};
 
@@ -22,7 +21,6 @@ pub(in crate::runtime::store) struct DiskKeyValueStore {
     place: Place,
     rows: Rows,
     position: Position,
-    changes: Changes<Bytes>,
 }
 
 impl DiskKeyValueStore {
@@ -35,7 +33,6 @@ impl DiskKeyValueStore {
             position: Position::read(&rows)?,
             place: place.clone(),
             rows,
-            changes: Changes::new(true),
         })
     }
 }
@@ -53,23 +50,34 @@ impl StateStore for DiskKeyValueStore {
     }
 
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
-        let (changes, mut records) = self.changes.take();
-        for (key, changed_at) in changes {
-            let stored = self.get(&key)?;
+        let mut records = Vec::with_capacity(self.rows.pending_len());
+        let mut chunks = Chunks::default();
+        self.rows.take_changes(|key, changed| {
+            // All other rows are about the store.
+            let Some((&DATA, key)) = key.split_first() else {
+                return;
+            };
+            let (value, timestamp) = match changed {
+                Changed::Set(row) => match row.split_first_chunk() {
+                    Some((timestamp, value)) => {
+                        (Some(chunks.copy(value)), i64::from_be_bytes(*timestamp))
+                    }
+                    None => return,
+                },
+                Changed::Removed(timestamp) => (None, *timestamp),
+            };
             records.push(ChangelogRecord {
-                key,
-                timestamp: stored
-                    .as_ref()
-                    .map_or(changed_at, |stored| stored.timestamp),
-                value: stored.map(|stored| stored.value),
+                key: chunks.copy(key),
+                value,
+                timestamp,
             });
-        }
+        });
         Ok(records)
     }
 
     fn commit(&mut self, position: Option<i64>) -> Result<(), StreamsError> {
         self.position.set(&mut self.rows, position);
-        self.rows.commit()?;
+        self.rows.commit();
         if self.rows.is_full() {
             self.rows.flush()?;
         }
@@ -101,17 +109,13 @@ impl KeyValueStore for DiskKeyValueStore {
 
     fn put(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Result<(), StreamsError> {
         self.place.check_key(key)?;
-        let row_key = row_key(key);
-        self.changes.record(row_key.slice(1..), timestamp);
-        self.rows.set(row_key, Some(encode_value(value, timestamp)));
+        self.rows.set(row_key(key), encode_value(value, timestamp));
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8], timestamp: i64) -> Result<(), StreamsError> {
         self.place.check_key(key)?;
-        let row_key = row_key(key);
-        self.changes.record(row_key.slice(1..), timestamp);
-        self.rows.set(row_key, None);
+        self.rows.remove(row_key(key), timestamp);
         Ok(())
     }
 
@@ -121,12 +125,12 @@ impl KeyValueStore for DiskKeyValueStore {
             bound => bound.map(row_key),
         };
         let to = match to {
-            Bound::Unbounded => Bound::Excluded(Bytes::from_static(&[DATA + 1])),
+            Bound::Unbounded => Bound::Excluded(Key::of(&[&[DATA + 1]])),
             bound => bound.map(row_key),
         };
         let bounds = (
-            from.as_ref().map(Bytes::as_ref),
-            to.as_ref().map(Bytes::as_ref),
+            from.as_ref().map(|key| &**key),
+            to.as_ref().map(|key| &**key),
         );
         let rows = self.rows.range(bounds.0, bounds.1);
         Ok(Box::new(rows.filter_map(|row| {
@@ -139,8 +143,4 @@ impl KeyValueStore for DiskKeyValueStore {
     fn approximate_len(&self) -> u64 {
         self.rows.approximate_len()
     }
-}
-
-fn row_key(key: &[u8]) -> Bytes {
-    RowKey::new().tag(DATA).raw(key).build()
 }

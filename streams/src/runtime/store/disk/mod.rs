@@ -27,6 +27,7 @@ mod row_key;
 mod rows;
 mod segments;
 mod session;
+mod short;
 mod task_directory;
 mod tree;
 mod versioned;

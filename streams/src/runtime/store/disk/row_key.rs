@@ -10,48 +10,54 @@
 //! Numbers are big-endian; times have their sign bit turned, so that negative ones come first.
 //! With the length before it, no key is the beginning of another one's rows.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::short::{Key, Row};
 use crate::runtime::store::StoredValue;
 
-/// Builds a row's key.
-pub(super) struct RowKey(BytesMut);
+/// The key of a row of a key-value store.
+pub(super) fn key_value(key: &[u8]) -> Key {
+    Key::of(&[&[DATA], key])
+}
 
-impl RowKey {
-    pub(super) fn new() -> Self {
-        Self(BytesMut::with_capacity(64))
-    }
+/// The key of a row in which a store says something about itself.
+pub(super) fn about(name: &str) -> Key {
+    Key::of(&[&[ABOUT], name.as_bytes()])
+}
 
-    pub(super) fn tag(mut self, tag: u8) -> Self {
-        self.0.put_u8(tag);
-        self
-    }
+/// The key of a window.
+pub(super) fn window(key: &[u8], start: i64, sequence: i32) -> Key {
+    let sequence = sequence.cast_unsigned() ^ (1 << 31);
+    Key::of(&[&length(key), key, &time(start), &sequence.to_be_bytes()])
+}
 
-    pub(super) fn raw(mut self, bytes: &[u8]) -> Self {
-        self.0.put_slice(bytes);
-        self
-    }
+/// The key of a session.
+pub(super) fn session(key: &[u8], end: i64, start: i64) -> Key {
+    Key::of(&[&length(key), key, &time(end), &time(start)])
+}
 
-    /// The key with its length before it. Longer ones than 65,535 bytes were refused before.
-    pub(super) fn key(mut self, key: &[u8]) -> Self {
-        self.0.put_u16(u16::try_from(key.len()).unwrap_or(u16::MAX));
-        self.0.put_slice(key);
-        self
-    }
+/// The key of a version.
+pub(super) fn version(key: &[u8], valid_from: i64) -> Key {
+    Key::of(&[&[DATA], &length(key), key, &time(valid_from)])
+}
 
-    pub(super) fn time(mut self, time: i64) -> Self {
-        self.0.put_u64(ordered(time));
-        self
-    }
+/// The key of the row that says when a version ends.
+pub(super) fn version_end(end: i64, key: &[u8]) -> Key {
+    Key::of(&[&[ENDS], &time(end), &length(key), key])
+}
 
-    pub(super) fn sequence(mut self, sequence: i32) -> Self {
-        self.0.put_u32(sequence.cast_unsigned() ^ (1 << 31));
-        self
-    }
+/// The first key of versions that end at this time or later.
+pub(super) fn first_version_end(end: i64) -> Key {
+    Key::of(&[&[ENDS], &time(end)])
+}
 
-    pub(super) fn build(self) -> Bytes {
-        self.0.freeze()
-    }
+/// Longer keys than 65,535 bytes were refused before.
+fn length(key: &[u8]) -> [u8; 2] {
+    u16::try_from(key.len()).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+const fn time(time: i64) -> [u8; 8] {
+    (time.cast_unsigned() ^ SIGN).to_be_bytes()
 }
 
 /// Reads a row's key from front to back; `None` where it is too short.
@@ -85,11 +91,8 @@ impl RowKeyReader {
 }
 
 /// A value with its timestamp before it.
-pub(super) fn encode_value(value: &[u8], timestamp: i64) -> Bytes {
-    let mut row = BytesMut::with_capacity(8 + value.len());
-    row.put_i64(timestamp);
-    row.put_slice(value);
-    row.freeze()
+pub(super) fn encode_value(value: &[u8], timestamp: i64) -> Row {
+    Row::of(&[&timestamp.to_be_bytes(), value])
 }
 
 pub(super) fn decode_value(row: &Bytes) -> Option<StoredValue> {
@@ -98,10 +101,6 @@ pub(super) fn decode_value(row: &Bytes) -> Option<StoredValue> {
         value: row.slice(8..),
         timestamp,
     })
-}
-
-const fn ordered(time: i64) -> u64 {
-    time.cast_unsigned() ^ SIGN
 }
 
 const SIGN: u64 = 1 << 63;
@@ -119,13 +118,12 @@ mod tests {
     #[test]
     fn times_sort_as_numbers_and_are_read_back() {
         let times = [i64::MIN, -1, 0, 1, i64::MAX];
-        let keys = times.map(|time| RowKey::new().key(b"k").time(time).build());
+        let keys = times.map(|time| window(b"k", time, 0));
         assert!(keys.is_sorted());
         for (key, time) in keys.into_iter().zip(times) {
-            let mut reader = RowKeyReader::new(key);
+            let mut reader = RowKeyReader::new(Bytes::copy_from_slice(&key));
             assert_eq!(reader.key(), Some(Bytes::from("k")));
             assert_eq!(reader.time(), Some(time));
-            assert_eq!(reader.tag(), None);
         }
     }
 }

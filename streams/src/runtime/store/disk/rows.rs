@@ -1,21 +1,57 @@
-//! A tree with the changes that are not committed yet.
+//! A tree with the changes that it does not have yet: those that are not committed, and those that
+//! are, and wait in memory until there are enough of them for a file.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::ops::Bound;
 
 use bytes::Bytes;
 
-use super::tree::{Tree, TreeIter};
+use super::short::{Key, Row};
+use super::tree::Tree;
 use crate::runtime::error::StreamsError;
 
-/// Rows as of now: those of the tree, changed by what is pending.
+/// Rows as of now: those of the tree, changed by what is committed, changed by what is pending.
 #[derive(Debug)]
 pub(super) struct Rows {
     tree: Tree,
-    /// Changed rows that are not committed, `None` for removed ones.
-    pending: BTreeMap<Bytes, Option<Bytes>>,
+    /// Changes that are not committed.
+    pending: BTreeMap<Key, Pending>,
     pending_bytes: usize,
+    /// Committed rows that are not in the tree, `None` for removed ones.
+    committed: BTreeMap<Key, Option<Row>>,
+    committed_bytes: usize,
+    /// What was committed since the tree was last written, rows that changed again once more each
+    /// time: as much is to be replayed after a crash.
+    replayed_bytes: usize,
+    is_abandoned: bool,
+}
+
+/// A changed row.
+#[derive(Debug)]
+struct Pending {
+    row: Changed,
+    /// Whether [`Rows::take_changes`] has told it.
+    is_taken: bool,
+}
+
+/// What a row is now.
+#[derive(Debug)]
+pub(super) enum Changed {
+    /// It has this value.
+    Set(Row),
+    /// It was removed, at this event time.
+    Removed(i64),
+}
+
+impl Changed {
+    const fn row(&self) -> Option<&Row> {
+        match self {
+            Self::Set(row) => Some(row),
+            Self::Removed(_) => None,
+        }
+    }
 }
 
 impl Rows {
@@ -24,53 +60,92 @@ impl Rows {
             tree,
             pending: BTreeMap::new(),
             pending_bytes: 0,
+            committed: BTreeMap::new(),
+            committed_bytes: 0,
+            replayed_bytes: 0,
+            is_abandoned: false,
         }
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StreamsError> {
-        match self.pending.get(key) {
-            Some(row) => Ok(row.clone()),
+        if let Some(pending) = self.pending.get(key) {
+            return Ok(pending.row.row().map(|row| Bytes::copy_from_slice(row)));
+        }
+        match self.committed.get(key) {
+            Some(row) => Ok(row.as_ref().map(|row| Bytes::copy_from_slice(row))),
             None => self.tree.get(key),
         }
     }
 
-    pub(super) fn set(&mut self, key: Bytes, row: Option<Bytes>) {
-        let row_bytes = |row: &Option<Bytes>| row.as_ref().map_or(0, Bytes::len);
-        let key_bytes = key.len() + PENDING_OVERHEAD;
-        let added = row_bytes(&row);
-        match self.pending.insert(key, row) {
-            Some(before) => self.pending_bytes -= row_bytes(&before),
+    pub(super) fn set(&mut self, key: Key, row: Row) {
+        self.change(key, Changed::Set(row));
+    }
+
+    /// Removes a row; `timestamp` is for those who take the changes.
+    pub(super) fn remove(&mut self, key: Key, timestamp: i64) {
+        self.change(key, Changed::Removed(timestamp));
+    }
+
+    fn change(&mut self, key: Key, row: Changed) {
+        let key_bytes = key.memory_apart() + ROW_MEMORY;
+        let pending = Pending {
+            row,
+            is_taken: false,
+        };
+        let apart = |row: &Changed| row.row().map_or(0, Row::memory_apart);
+        self.pending_bytes += apart(&pending.row);
+        match self.pending.insert(key, pending) {
+            Some(before) => self.pending_bytes -= apart(&before.row),
             None => self.pending_bytes += key_bytes,
         }
-        self.pending_bytes += added;
+    }
+
+    /// Shows the rows that have changed since the last call, in the order of their keys.
+    pub(super) fn take_changes(&mut self, mut show: impl FnMut(&[u8], &Changed)) {
+        for (key, pending) in &mut self.pending {
+            if !std::mem::replace(&mut pending.is_taken, true) {
+                show(key, &pending.row);
+            }
+        }
+    }
+
+    /// How many rows are not committed.
+    pub(super) fn pending_len(&self) -> usize {
+        self.pending.len()
     }
 
     /// Sets a row that is committed already.
-    pub(super) fn set_committed(
-        &mut self,
-        key: Bytes,
-        row: Option<Bytes>,
-    ) -> Result<(), StreamsError> {
-        self.tree.write(std::iter::once((key, row)));
-        if self.tree.is_full() {
-            self.tree.flush()?;
+    pub(super) fn set_committed(&mut self, key: Key, row: Option<Row>) -> Result<(), StreamsError> {
+        self.buffer(key, row);
+        if self.is_full() {
+            self.flush()?;
         }
         Ok(())
     }
 
+    fn buffer(&mut self, key: Key, row: Option<Row>) {
+        let key_bytes = key.memory_apart() + ROW_MEMORY;
+        let apart = |row: &Option<Row>| row.as_ref().map_or(0, Row::memory_apart);
+        let mut added = apart(&row);
+        self.replayed_bytes += key_bytes + added;
+        let before = match self.committed.insert(key, row) {
+            Some(before) => apart(&before),
+            None => {
+                added += key_bytes;
+                0
+            }
+        };
+        self.count(self.committed_bytes + added - before);
+    }
+
+    fn count(&mut self, committed_bytes: usize) {
+        let before = std::mem::replace(&mut self.committed_bytes, committed_bytes);
+        self.tree.engine().buffered(before, committed_bytes);
+    }
+
     /// Rows between two keys, in order.
     pub(super) fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> RowIter<'_> {
-        if is_empty_range(from, to) {
-            return RowIter {
-                pending: (Box::new(std::iter::empty()) as PendingIter<'_>).peekable(),
-                tree: (Box::new(std::iter::empty()) as TreeIter<'_>).peekable(),
-            };
-        }
-        let pending: PendingIter<'_> = Box::new(self.pending.range::<[u8], _>((from, to)));
-        RowIter {
-            pending: pending.peekable(),
-            tree: self.tree.range(from, to).peekable(),
-        }
+        self.merged(from, to, Ordering::Less)
     }
 
     /// The last row of `from..=to`.
@@ -79,56 +154,69 @@ impl Rows {
         from: &[u8],
         to: &[u8],
     ) -> Result<Option<(Bytes, Bytes)>, StreamsError> {
-        if from > to {
-            return Ok(None);
+        let (from, to) = (Bound::Included(from), Bound::Included(to));
+        self.merged(from, to, Ordering::Greater).next().transpose()
+    }
+
+    /// Rows between two keys, those first whose keys compare as `first` to the others.
+    fn merged(&self, from: Bound<&[u8]>, to: Bound<&[u8]>, first: Ordering) -> RowIter<'_> {
+        let mut layers = Vec::with_capacity(3);
+        if is_empty_range(from, to) {
+            return RowIter { layers, first };
         }
-        let bounds = (Bound::Included(from), Bound::Included(to));
-        let mut pending = self.pending.range::<[u8], _>(bounds).rev().peekable();
-        let mut tree = self.tree.range(bounds.0, bounds.1).rev();
-        let mut stored = tree.next().transpose()?;
-        loop {
-            let is_pending = match (pending.peek(), &stored) {
-                (None, None) => return Ok(None),
-                (Some(_), None) => true,
-                (None, Some(_)) => false,
-                (Some((pending, _)), Some((stored, _))) => *pending >= stored,
+        let copy = |row: Option<&Row>| row.map(|row| Bytes::copy_from_slice(row));
+        if !self.pending.is_empty() {
+            let rows = self.pending.range::<[u8], _>((from, to));
+            let rows = rows.map(move |(key, pending)| (key, copy(pending.row.row())));
+            layers.push(layer(rows.map(in_memory), first));
+        }
+        if !self.committed.is_empty() {
+            let rows = self.committed.range::<[u8], _>((from, to));
+            let rows = rows.map(move |(key, row)| (key, copy(row.as_ref())));
+            layers.push(layer(rows.map(in_memory), first));
+        }
+        let rows = self.tree.range(from, to);
+        let rows = rows.map(|row| row.map(|(key, row)| (key, Some(row))));
+        layers.push(layer(rows, first));
+        RowIter { layers, first }
+    }
+
+    /// Makes the pending changes last, as far as memory does.
+    pub(super) fn commit(&mut self) {
+        self.pending_bytes = 0;
+        for (key, pending) in std::mem::take(&mut self.pending) {
+            let row = match pending.row {
+                Changed::Set(row) => Some(row),
+                Changed::Removed(_) => None,
             };
-            if !is_pending {
-                return Ok(stored);
-            }
-            let Some((key, row)) = pending.next() else {
-                return Ok(stored);
-            };
-            if let Some(row) = row {
-                return Ok(Some((key.clone(), row.clone())));
-            }
-            if stored.as_ref().is_some_and(|(stored, _)| stored == key) {
-                stored = tree.next().transpose()?;
-            }
+            self.buffer(key, row);
         }
     }
 
-    /// Makes the pending changes part of the tree.
-    pub(super) fn commit(&mut self) -> Result<(), StreamsError> {
-        if !self.pending.is_empty() {
-            self.tree
-                .write(std::mem::take(&mut self.pending).into_iter());
-            self.pending_bytes = 0;
+    /// Whether what is committed should be written to disk.
+    pub(super) fn is_full(&self) -> bool {
+        self.tree
+            .engine()
+            .must_write(self.committed_bytes, self.replayed_bytes)
+    }
+
+    /// Writes what is committed to disk, all of it or nothing.
+    pub(super) fn flush(&mut self) -> Result<(), StreamsError> {
+        if self.committed.is_empty() {
+            return Ok(());
         }
+        let rows = self.committed.iter();
+        let rows = rows.map(|(key, row)| (&**key, row.as_deref()));
+        self.tree.write(rows)?;
+        self.committed = BTreeMap::new();
+        self.replayed_bytes = 0;
+        self.count(0);
         Ok(())
     }
 
-    /// Whether the tree should be written to disk.
-    pub(super) fn is_full(&self) -> bool {
-        self.tree.is_full()
-    }
-
-    pub(super) fn flush(&mut self) -> Result<(), StreamsError> {
-        self.tree.flush()
-    }
-
+    /// Forgets what is not on disk when it is dropped, as a crash would.
     pub(super) const fn abandon(&mut self) {
-        self.tree.abandon();
+        self.is_abandoned = true;
     }
 
     pub(super) const fn pending_bytes(&self) -> usize {
@@ -144,16 +232,66 @@ impl Rows {
     }
 
     pub(super) fn approximate_len(&self) -> u64 {
-        self.tree.approximate_len() + self.pending.len() as u64
+        self.tree.approximate_len() + (self.committed.len() + self.pending.len()) as u64
     }
 }
 
-type PendingIter<'a> = Box<dyn Iterator<Item = (&'a Bytes, &'a Option<Bytes>)> + 'a>;
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if !self.is_abandoned
+            && let Err(error) = self.flush()
+        {
+            tracing::warn!(%error, "a store was not written at its end, its changelog has the rest");
+        }
+        self.count(0);
+    }
+}
 
-/// Rows of the tree merged with what is pending, which wins.
+type Item = Result<(Bytes, Option<Bytes>), StreamsError>;
+type Layer<'a> = Peekable<Box<dyn Iterator<Item = Item> + 'a>>;
+
+fn in_memory((key, row): (&Key, Option<Bytes>)) -> Item {
+    Ok((Bytes::copy_from_slice(key), row))
+}
+
+fn layer<'a>(rows: impl DoubleEndedIterator<Item = Item> + 'a, first: Ordering) -> Layer<'a> {
+    let rows: Box<dyn Iterator<Item = Item> + 'a> = match first {
+        Ordering::Greater => Box::new(rows.rev()),
+        Ordering::Less | Ordering::Equal => Box::new(rows),
+    };
+    rows.peekable()
+}
+
+/// Rows of all layers merged; a layer wins over those behind it.
 pub(super) struct RowIter<'a> {
-    pending: Peekable<PendingIter<'a>>,
-    tree: Peekable<TreeIter<'a>>,
+    layers: Vec<Layer<'a>>,
+    first: Ordering,
+}
+
+impl RowIter<'_> {
+    /// The next key of any layer, and what the first layer that knows it says.
+    fn next_of_any(&mut self) -> Option<Item> {
+        let mut next: Option<Bytes> = None;
+        for layer in &mut self.layers {
+            match layer.peek() {
+                None => {}
+                Some(Err(_)) => return layer.next(),
+                Some(Ok((key, _)))
+                    if next.as_ref().is_none_or(|next| key.cmp(next) == self.first) =>
+                {
+                    next = Some(key.clone());
+                }
+                Some(Ok(_)) => {}
+            }
+        }
+        let next = next?;
+        let mut found = None;
+        for layer in &mut self.layers {
+            let item = layer.next_if(|item| matches!(item, Ok((key, _)) if *key == next));
+            found = found.or(item);
+        }
+        found
+    }
 }
 
 impl Iterator for RowIter<'_> {
@@ -161,19 +299,10 @@ impl Iterator for RowIter<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let order = match (self.pending.peek(), self.tree.peek()) {
-                (None, _) | (_, Some(Err(_))) => return self.tree.next(),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (Some((pending, _)), Some(Ok((stored, _)))) => (*pending).cmp(stored),
-            };
-            if order.is_gt() {
-                return self.tree.next();
-            }
-            if order.is_eq() {
-                self.tree.next();
-            }
-            if let Some((key, Some(row))) = self.pending.next() {
-                return Some(Ok((key.clone(), row.clone())));
+            match self.next_of_any()? {
+                Ok((key, Some(row))) => return Some(Ok((key, row))),
+                Ok((_, None)) => {}
+                Err(error) => return Some(Err(error)),
             }
         }
     }
@@ -189,5 +318,5 @@ pub(in crate::runtime::store) fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[
     }
 }
 
-/// A map entry and the heads of two byte strings, about.
-const PENDING_OVERHEAD: usize = 96;
+/// A map entry with key and row in place, about: 64 bytes in nodes that are two thirds full.
+const ROW_MEMORY: usize = 96;

@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::engine::Engine;
 use super::place::Place;
-use super::row_key::{ABOUT, RowKey};
+use super::row_key::about;
 use super::rows::Rows;
+use super::short::{Key, Row};
 use super::tree::Tree;
 use crate::runtime::error::StreamsError;
 
@@ -96,11 +97,15 @@ impl Segments {
     pub(super) fn set(
         &mut self,
         time: i64,
-        key: Bytes,
-        row: Option<Bytes>,
+        key: Key,
+        row: Option<Row>,
     ) -> Result<(), StreamsError> {
         let id = self.id_of(time);
-        self.rows_of(id)?.set(key, row);
+        let rows = self.rows_of(id)?;
+        match row {
+            Some(row) => rows.set(key, row),
+            None => rows.remove(key, time),
+        }
         Ok(())
     }
 
@@ -108,8 +113,8 @@ impl Segments {
     pub(super) fn restore(
         &mut self,
         time: i64,
-        key: Bytes,
-        row: Option<Bytes>,
+        key: Key,
+        row: Option<Row>,
     ) -> Result<(), StreamsError> {
         if self.observe(time) {
             let id = self.id_of(time);
@@ -134,14 +139,14 @@ impl Segments {
         numbers: &[(&'static str, i64)],
     ) -> Result<(), StreamsError> {
         for rows in self.open.values_mut() {
-            rows.commit()?;
+            rows.commit();
         }
         let observed = (OBSERVED, self.observed_stream_time);
         for (name, number) in numbers.iter().copied().chain([observed]) {
             write_number(&mut self.about, name, number);
         }
         self.position.set(&mut self.about, position);
-        self.about.commit()?;
+        self.about.commit();
         let mut is_flushed = self.about.is_full();
         for rows in self.open.values_mut() {
             if rows.is_full() {
@@ -269,14 +274,7 @@ pub(super) fn read_number(rows: &Rows, name: &'static str) -> Result<Option<i64>
 }
 
 pub(super) fn write_number(rows: &mut Rows, name: &'static str, number: i64) {
-    rows.set(
-        about(name),
-        Some(Bytes::copy_from_slice(&number.to_be_bytes())),
-    );
-}
-
-fn about(name: &'static str) -> Bytes {
-    RowKey::new().tag(ABOUT).raw(name.as_bytes()).build()
+    rows.set(about(name), Row::of(&[&number.to_be_bytes()]));
 }
 
 /// The tree that every store has.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::engine::Engine;
 use super::place::Place;
-use super::row_key::{RowKey, RowKeyReader, decode_value, encode_value};
+use super::row_key::{RowKeyReader, decode_value, encode_value, session as row_key};
 use super::segments::Segments;
 use crate::runtime::error::StreamsError;
 use crate::runtime::store::changes::{ChangelogRecord, Changes};
@@ -196,10 +196,6 @@ impl SessionStore for DiskSessionStore {
     fn approximate_len(&self) -> u64 {
         self.segments.approximate_len()
     }
-}
-
-fn row_key(key: &[u8], end: i64, start: i64) -> Bytes {
-    RowKey::new().key(key).time(end).time(start).build()
 }
 
 fn entry((row_key, row): (Bytes, Bytes)) -> Option<(Bytes, SessionWindow, StoredValue)> {

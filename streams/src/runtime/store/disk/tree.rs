@@ -1,11 +1,17 @@
-//! One LSM tree: ordered rows of bytes, written to disk as a whole from time to time.
+//! One LSM tree: ordered rows of bytes on disk.
+//!
+//! Its own memory is not used: rows wait in [`Rows`](super::rows::Rows), sorted and counted, and
+//! become a file as a whole.
 
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lsm_tree::{AbstractTree, AnyTree, Config, Guard, SequenceNumberCounter};
+use lsm_tree::config::PinningPolicy;
+use lsm_tree::{
+    AbstractTree, AnyTree, Config, Guard, InternalValue, SequenceNumberCounter, ValueType,
+};
 
 use super::compactor::{Closable, L0_RUNS};
 use super::engine::Engine;
@@ -16,7 +22,7 @@ use crate::runtime::error::StreamsError;
 pub(super) type TreeIter<'a> =
     Box<dyn DoubleEndedIterator<Item = Result<(Bytes, Bytes), StreamsError>> + 'a>;
 
-/// One tree. What is written and not flushed is flushed when it is dropped.
+/// One tree.
 pub(super) struct Tree {
     place: Place,
     path: PathBuf,
@@ -25,9 +31,6 @@ pub(super) struct Tree {
     closable: Closable,
     sequence: SequenceNumberCounter,
     visible: SequenceNumberCounter,
-    /// Bytes in memory that are not on disk.
-    buffered_bytes: usize,
-    is_abandoned: bool,
 }
 
 impl Tree {
@@ -41,8 +44,15 @@ impl Tree {
             SequenceNumberCounter::default(),
             SequenceNumberCounter::default(),
         );
+        // Indexes and filters of all but the newest, small files are read piece by piece through
+        // the cache that all trees share, so that memory does not grow with the rows.
         let tree = Config::new(&path, sequence.clone(), visible.clone())
             .use_cache(Arc::clone(&engine.cache))
+            .use_descriptor_table(Some(Arc::clone(&engine.files)))
+            .index_block_partitioning_policy(PinningPolicy::new([false, true]))
+            .filter_block_partitioning_policy(PinningPolicy::new([false, true]))
+            .index_block_pinning_policy(PinningPolicy::new([true, false]))
+            .filter_block_pinning_policy(PinningPolicy::new([true, false]))
             .open()
             .map_err(|error| place.tree("open the store", &error))?;
         let next = tree.get_highest_seqno().map_or(0, |highest| highest + 1);
@@ -57,13 +67,15 @@ impl Tree {
             tree,
             sequence,
             visible,
-            buffered_bytes: 0,
-            is_abandoned: false,
         })
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StreamsError> {
@@ -85,50 +97,35 @@ impl Tree {
         }))
     }
 
-    /// Sets and removes rows, all at once as far as readers and the disk see. No key may be there
-    /// twice.
-    pub(super) fn write(&mut self, rows: impl Iterator<Item = (Bytes, Option<Bytes>)>) {
-        let sequence = self.sequence.next();
-        let mut memory = None;
-        for (key, value) in rows {
-            let (_, bytes) = match value {
-                Some(value) => self.tree.insert(key, value, sequence),
-                None => self.tree.remove(key, sequence),
-            };
-            memory = Some(bytes);
-        }
-        if let Some(bytes) = memory {
-            self.buffered_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        }
-        self.visible.fetch_max(sequence + 1);
-    }
-
-    /// Whether more is in memory than this tree's share of it.
-    pub(super) fn is_full(&self) -> bool {
-        self.buffered_bytes > self.engine.write_buffer_share()
-    }
-
-    /// Writes what is in memory to disk, all of it or nothing.
-    pub(super) fn flush(&mut self) -> Result<(), StreamsError> {
-        if self.buffered_bytes == 0 {
-            return Ok(());
-        }
+    /// Sets and removes rows on disk, all of them or none. They must come in the order of their
+    /// keys, and no key twice.
+    pub(super) fn write<'a>(
+        &mut self,
+        rows: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<(), StreamsError> {
         let watermark = self.visible.get();
+        let sequence = self.sequence.next();
+        let rows = rows.map(|(key, row)| {
+            Ok(match row {
+                Some(row) => InternalValue::from_components(key, row, sequence, ValueType::Value),
+                None => InternalValue::new_tombstone(key, sequence),
+            })
+        });
         let lock = self.tree.get_flush_lock();
-        self.tree.rotate_memtable();
-        let flushed = self.tree.flush(&lock, watermark);
+        let written = self.tree.flush_to_tables(rows).and_then(|written| {
+            let Some((tables, blobs)) = written else {
+                return Ok(());
+            };
+            let tree = &self.tree;
+            tree.register_tables(&tables, blobs.as_deref(), None, &[], watermark)
+        });
         drop(lock);
-        flushed.map_err(|error| self.place.tree("write", &error))?;
-        self.buffered_bytes = 0;
+        written.map_err(|error| self.place.tree("write", &error))?;
+        self.visible.fetch_max(sequence + 1);
         if self.tree.l0_run_count() >= L0_RUNS {
             self.engine.compactor.request(&self.closable, watermark);
         }
         Ok(())
-    }
-
-    /// Forgets what is not on disk when it is dropped, as a crash would.
-    pub(super) const fn abandon(&mut self) {
-        self.is_abandoned = true;
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
@@ -142,11 +139,6 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        if !self.is_abandoned
-            && let Err(error) = self.flush()
-        {
-            tracing::warn!(%error, "a store was not written at its end, its changelog has the rest");
-        }
         self.closable.close();
         self.engine.tree_closed();
     }

@@ -3,13 +3,14 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::engine::Engine;
 use super::place::Place;
-use super::row_key::{DATA, ENDS, RowKey, RowKeyReader};
+use super::row_key::{RowKeyReader, first_version_end, version as row_key, version_end as end_key};
 use super::rows::Rows;
 use super::segments::{MAIN, OBSERVED, Position, read_number, write_number};
+use super::short::{Key, Row};
 use super::tree::Tree;
 use crate::runtime::error::StreamsError;
 use crate::runtime::store::changes::ChangelogRecord;
@@ -62,7 +63,7 @@ impl DiskVersionedStore {
             self.observed_stream_time = timestamp;
             self.expire()?;
         }
-        self.rows.set(row_key(key, timestamp), Some(encode(value)));
+        self.rows.set(row_key(key, timestamp), encode(value));
         let next = match timestamp.checked_add(1) {
             Some(after) => self.versions(key, after, i64::MAX).next().transpose()?,
             None => None,
@@ -74,7 +75,7 @@ impl DiskVersionedStore {
         };
         let own_end = (value.is_none() || ends_another).then_some(timestamp);
         for end in own_end.into_iter().chain(next) {
-            self.rows.set(end_key(end, key), Some(Bytes::new()));
+            self.rows.set(end_key(end, key), Row::of(&[]));
         }
         Ok(next.map_or(VersionPut::Latest, VersionPut::ValidTo))
     }
@@ -82,11 +83,8 @@ impl DiskVersionedStore {
     /// Removes the versions that ended before the history that is kept.
     fn expire(&mut self) -> Result<(), StreamsError> {
         let first_kept = self.first_kept();
-        let first = RowKey::new().tag(ENDS).build();
-        let after = RowKey::new()
-            .tag(ENDS)
-            .time(first_kept.saturating_add(1))
-            .build();
+        let first = first_version_end(i64::MIN);
+        let after = first_version_end(first_kept.saturating_add(1));
         let ends = self
             .rows
             .range(Bound::Included(&first), Bound::Excluded(&after));
@@ -95,7 +93,7 @@ impl DiskVersionedStore {
             if let Some(key) = key_of_end(end.clone()) {
                 self.forget(&key, first_kept)?;
             }
-            self.rows.set(end, None);
+            self.rows.remove(Key::of(&[&end]), first_kept);
         }
         Ok(())
     }
@@ -111,7 +109,7 @@ impl DiskVersionedStore {
         // A removal that nothing older is left to hide.
         let removal = value.is_none().then_some(*current);
         for valid_from in removed.chain(removal) {
-            self.rows.set(row_key(key, valid_from), None);
+            self.rows.remove(row_key(key, valid_from), valid_from);
         }
         Ok(())
     }
@@ -164,7 +162,7 @@ impl StateStore for DiskVersionedStore {
     fn commit(&mut self, position: Option<i64>) -> Result<(), StreamsError> {
         write_number(&mut self.rows, OBSERVED, self.observed_stream_time);
         self.position.set(&mut self.rows, position);
-        self.rows.commit()?;
+        self.rows.commit();
         if self.rows.is_full() {
             self.rows.flush()?;
         }
@@ -261,14 +259,6 @@ impl VersionedStore for DiskVersionedStore {
     }
 }
 
-fn row_key(key: &[u8], valid_from: i64) -> Bytes {
-    RowKey::new().tag(DATA).key(key).time(valid_from).build()
-}
-
-fn end_key(end: i64, key: &[u8]) -> Bytes {
-    RowKey::new().tag(ENDS).time(end).key(key).build()
-}
-
 fn key_of_end(row_key: Bytes) -> Option<Bytes> {
     let mut reader = RowKeyReader::new(row_key);
     reader.tag()?;
@@ -284,14 +274,11 @@ fn version((row_key, row): (Bytes, Bytes)) -> Option<(i64, Option<Bytes>)> {
     Some((reader.time()?, value))
 }
 
-fn encode(value: Option<&[u8]>) -> Bytes {
-    let Some(value) = value else {
-        return Bytes::from_static(&[REMOVED]);
-    };
-    let mut row = BytesMut::with_capacity(1 + value.len());
-    row.put_u8(HAS_VALUE);
-    row.put_slice(value);
-    row.freeze()
+fn encode(value: Option<&[u8]>) -> Row {
+    match value {
+        Some(value) => Row::of(&[&[HAS_VALUE], value]),
+        None => Row::of(&[&[REMOVED]]),
+    }
 }
 
 const REMOVED: u8 = 0;

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::engine::Engine;
 use super::place::Place;
-use super::row_key::{RowKey, RowKeyReader, decode_value, encode_value};
+use super::row_key::{RowKeyReader, decode_value, encode_value, window as row_key};
 use super::segments::Segments;
 use crate::runtime::error::StreamsError;
-use crate::runtime::store::changes::{ChangelogRecord, Changes};
+use crate::runtime::store::changes::{ChangelogRecord, Changes, Chunks};
 use crate::runtime::store::state_store::StateStore;
 use crate::runtime::store::window_key::{WindowKey, next_sequence};
 use crate::runtime::store::{StoredValue, WindowIter, WindowStore};
@@ -85,10 +85,11 @@ impl StateStore for DiskWindowStore {
 
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
         let (changes, mut records) = self.changes.take();
+        let mut chunks = Chunks::default();
         for ((start, key, sequence), changed_at) in changes {
             let stored = self.value(&key, start, sequence)?;
             records.push(ChangelogRecord {
-                key: WindowKey::encode(&key, start, sequence),
+                key: WindowKey::encode_in(&mut chunks, &key, start, sequence),
                 timestamp: stored
                     .as_ref()
                     .map_or(changed_at, |stored| stored.timestamp),
@@ -221,14 +222,6 @@ impl WindowStore for DiskWindowStore {
     fn approximate_len(&self) -> u64 {
         self.segments.approximate_len()
     }
-}
-
-fn row_key(key: &[u8], start: i64, sequence: i32) -> Bytes {
-    RowKey::new()
-        .key(key)
-        .time(start)
-        .sequence(sequence)
-        .build()
 }
 
 fn entry((row_key, row): (Bytes, Bytes)) -> Option<(Bytes, i64, StoredValue)> {
