@@ -71,7 +71,7 @@ impl Engine {
     pub(super) fn must_write(&self, own_bytes: usize, replayed_bytes: usize) -> bool {
         let trees = self.open_trees.load(Ordering::Relaxed).max(1);
         let is_exceeded = self.buffered_bytes.load(Ordering::Relaxed) > self.write_buffer_bytes;
-        replayed_bytes > self.write_buffer_bytes.min(LARGEST_REPLAY)
+        replayed_bytes > (2 * self.write_buffer_bytes / trees).min(LARGEST_REPLAY)
             || is_exceeded && own_bytes > self.write_buffer_bytes / trees
     }
 }
