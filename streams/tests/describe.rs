@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use moldau_streams::{
-    Builder, Consumed, KStream, KTable, Materialized, Repartitioned, Str, Topic, Tumbling, Windowed,
+    Builder, Consumed, KStream, KTable, Materialized, ProcessorError, ProcessorRecord,
+    Repartitioned, Str, Topic, Tumbling, ValueContext, ValueProcessor, Windowed,
 };
 
 const LINES: Topic<Str, Str> = Topic::new("lines");
@@ -378,6 +379,34 @@ fn described(build: impl FnOnce(&Builder)) -> String {
     let builder = Builder::new("app");
     build(&builder);
     builder.build().expect("a topology").describe()
+}
+
+/// Forwards each value as it is.
+struct Same;
+
+impl ValueProcessor<Str, Str> for Same {
+    type Value = Str;
+
+    fn process(
+        &mut self,
+        cx: &mut ValueContext<'_, '_, Str, Str>,
+        record: ProcessorRecord<'_, Str, Str>,
+    ) -> Result<(), ProcessorError> {
+        Ok(cx.forward(record.value)?)
+    }
+}
+
+#[test]
+fn naming_a_processor_uses_up_no_number() {
+    let text = described(|builder| {
+        let processed = builder
+            .stream(&S)
+            .named("p")
+            .process_values([], |_| Ok(Same));
+        processed.filter(|_, _| true).to(&OUT);
+    });
+    assert!(text.contains("KSTREAM-SOURCE-0000000000"), "{text}");
+    assert!(text.contains("KSTREAM-FILTER-0000000001"), "{text}");
 }
 
 #[test]

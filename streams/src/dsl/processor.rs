@@ -375,7 +375,9 @@ impl<K: Data, V: Data> KStream<K, V> {
         build: impl FnOnce(Vec<(StoreId, &'static str)>) -> super::graph::Build,
     ) -> NodeId {
         let mut graph = self.graph.borrow_mut();
-        let name = graph.node_name(self.next_name.clone(), prefix);
+        // Unlike with other operators, a given name uses up no number.
+        let given = self.next_name.clone();
+        let name = given.unwrap_or_else(|| graph.numbered(prefix));
         let used = connect_all(&mut graph, stores);
         let ids = used.iter().map(|(id, _)| *id).collect();
         let build = build(used);

@@ -150,7 +150,7 @@ impl Coordinator {
     }
 
     /// Removes everything of a group from the log, whatever becomes of changes on their way there.
-    fn write_tombstones(&self, group: &mut ConsumerGroup, changes: &mut Changes) {
+    pub(super) fn write_tombstones(&self, group: &mut ConsumerGroup, changes: &mut Changes) {
         let group_id = group.group_id().clone();
         let pending = self.pending.values();
         let earlier = pending.filter_map(|pending| pending.consumer_group.as_ref());

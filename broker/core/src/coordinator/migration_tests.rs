@@ -429,6 +429,41 @@ fn whoever_waits_in_a_classic_group_is_told_to_join_again_when_it_changes_its_pr
 }
 
 #[test]
+fn a_classic_group_whose_upgrade_fails_stays_one_whatever_was_written_since() {
+    for later_fails in [false, true] {
+        let mut mixed = Mixed::new();
+        mixed.add_classic();
+        mixed.settle();
+        mixed.add_consumer();
+        mixed.add_consumer();
+        mixed.world.commits_at_once = false;
+        let joins = [0, 1].map(|index| {
+            let request = mixed.consumers[index].full();
+            mixed.world.send_beat(&request)
+        });
+        mixed.world.fail_one(ErrorCode::NotEnoughReplicas);
+        match later_fails {
+            true => mixed.world.fail_one(ErrorCode::NotEnoughReplicas),
+            false => mixed.world.commit_one(),
+        }
+        while !mixed.world.appends.is_empty() {
+            mixed.world.commit_one();
+        }
+        for joined in joins {
+            let code = mixed.world.beaten(joined).error_code;
+            assert_ne!(code, ErrorCode::None.code(), "nobody has joined");
+        }
+        assert_eq!(mixed.kind(), "classic");
+        let replayed = mixed.world.replayed();
+        assert!(replayed.groups.contains_key(GROUP), "the log keeps it");
+        assert!(!replayed.consumer_groups.contains_key(GROUP), "and only it");
+        mixed.world.commits_at_once = true;
+        mixed.settle();
+        assert_eq!(mixed.readers().iter().sum::<usize>(), 8);
+    }
+}
+
+#[test]
 fn the_last_consumer_to_leave_takes_an_empty_group_with_it_not_a_classic_one() {
     let mut mixed = Mixed::new();
     mixed.add_consumer();

@@ -177,7 +177,7 @@ const fn as_coordinator_error(error: ErrorCode) -> ErrorCode {
     }
 }
 
-fn respond_with_error(
+pub(super) fn respond_with_error(
     response: Option<(Token, ResponseKind)>,
     later: Vec<(Token, ResponseKind)>,
     error: ErrorCode,
