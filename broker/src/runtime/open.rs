@@ -233,6 +233,10 @@ impl RecoveryObserver for Producers {
         let completed = self.states.replay(&BatchSummary::from(batch), now_ms());
         completed.as_ref().and_then(aborted)
     }
+
+    fn newer_producer_snapshot(&mut self, snapshot: &ProducerSnapshot) {
+        self.states.add_older(snapshot, now_ms());
+    }
 }
 
 impl fmt::Debug for Openings<'_> {

@@ -422,6 +422,10 @@ impl RecoveryObserver for Producers {
         let completed = self.states.replay(&BatchSummary::from(batch), self.now_ms);
         completed.as_ref().and_then(aborted)
     }
+
+    fn newer_producer_snapshot(&mut self, snapshot: &ProducerSnapshot) {
+        self.states.add_older(snapshot, self.now_ms);
+    }
 }
 
 /// A batch to be written, and the transaction that it ends.

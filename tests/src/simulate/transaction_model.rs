@@ -1,6 +1,7 @@
 //! What transactions were promised, and what readers of committed records see of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use moldau_protocol::batch::{EndTransactionMarker, RecordBatch};
 
@@ -135,15 +136,15 @@ impl Transactions {
         );
     }
 
-    /// At the end, with everything decided: what was promised is there, by partition. `starts` are
-    /// the log starts, below which everything is deleted.
-    pub(super) fn check_promises(&self, seen: &[BTreeSet<i64>], starts: &[i64]) {
+    /// At the end, with everything decided: what was promised is there, by partition. `shown` is what
+    /// readers of committed records get: from the log start, below which everything is deleted.
+    pub(super) fn check_promises(&self, seen: &[BTreeSet<i64>], shown: &[Range<i64>]) {
         for (identity, transaction) in &self.known {
             for (partition, offset) in &transaction.batches {
                 let is_seen = seen[*partition].contains(offset);
-                let is_deleted = *offset < starts[*partition];
+                let is_shown = shown[*partition].contains(offset);
                 assert!(
-                    transaction.promised != Some(true) || is_seen || is_deleted,
+                    transaction.promised != Some(true) || is_seen || !is_shown,
                     "transaction {identity:?} was committed, but its batch at {offset} of \
                      partition {partition} is not seen"
                 );

@@ -47,6 +47,27 @@ impl ProducerStates {
         }
         states
     }
+
+    /// Takes from a snapshot file what is older than the log, from whose first batch on these states were found:
+    /// producers without a batch in the log, and the earlier ones of the batches that are kept of the others.
+    pub fn add_older(&mut self, snapshot: &ProducerSnapshot, now_ms: i64) {
+        for (id, entry) in Self::from_snapshot(snapshot, now_ms).producers {
+            let Some(known) = self.producers.get_mut(&id) else {
+                self.put(id, Some(entry));
+                continue;
+            };
+            if known.epoch != entry.epoch {
+                continue;
+            }
+            let kept = known.batches.as_slice();
+            let first = kept.first().map(|batch| batch.last_offset);
+            let older = entry.batches.as_slice().iter();
+            let older = older.filter(|batch| first.is_none_or(|first| batch.last_offset < first));
+            let mut batches = KeptBatches::EMPTY;
+            older.chain(kept).for_each(|batch| batches.push(*batch));
+            known.batches = batches;
+        }
+    }
 }
 
 /// One entry for each kept batch, the newest last; one without a batch if there is none.

@@ -323,6 +323,35 @@ fn sequence_numbers_go_on_over_the_end_of_a_transaction_and_start_over_with_the_
 }
 
 #[test]
+fn what_is_older_than_the_log_comes_from_a_snapshot() {
+    let mut before = after(&[(0, 1), (1, 1), (2, 1), (3, 1)]);
+    before.replay(&idempotent(8, 0, 1), 0);
+    // Only the last two batches of producer 7 are still in the log, and one that came after the snapshot.
+    let mut found = ProducerStates::default();
+    for (sequence, offset) in [(2, 102), (3, 103), (4, 110)] {
+        let base_offset = Offset(offset);
+        let batch = BatchSummary {
+            base_offset,
+            ..idempotent(7, sequence, 1)
+        };
+        found.replay(&batch, 0);
+    }
+    found.add_older(&before.to_snapshot(), 0);
+    assert_eq!(found.check(&idempotent(7, 0, 1)), duplicate(100, 100));
+    assert_eq!(found.check(&idempotent(7, 3, 1)), duplicate(103, 103));
+    assert_eq!(found.check(&idempotent(7, 4, 1)), duplicate(110, 110));
+    let next = found.check(&idempotent(7, 5, 1));
+    assert_eq!(next, Ok(SequenceCheck::InOrder));
+    let known: Vec<i64> = found
+        .to_snapshot()
+        .producer_entries
+        .iter()
+        .map(|entry| entry.producer_id)
+        .collect();
+    assert_eq!(known, [7, 7, 7, 7, 7, 8]);
+}
+
+#[test]
 fn a_snapshot_keeps_open_transactions_and_coordinator_epochs() {
     let mut states = ProducerStates::default();
     states.replay(

@@ -68,6 +68,12 @@ pub trait RecoveryObserver {
         let _ = batch;
         None
     }
+
+    /// A snapshot that is newer than the first of the batches, called after all of them: it alone knows the producers
+    /// whose batches are all deleted. Called only where batches from before the newest snapshot had to be told.
+    fn newer_producer_snapshot(&mut self, snapshot: &ProducerSnapshot) {
+        let _ = snapshot;
+    }
 }
 
 /// Nobody is told.
@@ -229,31 +235,50 @@ impl<S: Storage> Log<S> {
 
     /// Tells the observer of the producers: the newest snapshot and the batches after it.
     ///
-    /// Where aborted transactions must be found anew, the snapshot is one before those segments.
+    /// Where aborted transactions must be found anew, the batches begin before those segments, at an older snapshot or
+    /// at the log's first batch; the newest snapshot then comes last, for what is older than the log.
     fn replay(
         &self,
         observer: &mut dyn RecoveryObserver,
         report: &mut RecoveryReport,
         aborted_unknown_from: Option<i64>,
     ) -> Result<(), LogError> {
-        let (storage, directory) = (&self.storage, &self.directory);
-        producer_snapshot::remove_above(storage, directory, self.log_end_offset)?;
+        producer_snapshot::remove_above(&self.storage, &self.directory, self.log_end_offset)?;
         let first_offset = self.segments[0].base_offset;
         // Also below the log start: deleted records are no reason to forget who wrote them.
         let mut from = first_offset;
         let usable = aborted_unknown_from.unwrap_or(i64::MAX);
-        for offset in producer_snapshot::list(storage, directory)?
-            .into_iter()
-            .rev()
-            .filter(|offset| *offset <= usable)
-        {
+        let mut newest = self.newest_producer_snapshot(i64::MAX)?;
+        let newer = newest.take_if(|(offset, _)| *offset > usable);
+        let older = match &newer {
+            // One from before the log's first batch would bring back what deleted batches changed since.
+            Some(_) => self
+                .newest_producer_snapshot(usable)?
+                .filter(|(offset, _)| *offset >= first_offset),
+            None => newest,
+        };
+        if let Some((offset, snapshot)) = older {
+            observer.producer_snapshot(offset, &snapshot);
+            report.producer_snapshot = Some(offset);
+            from = from.max(offset);
+        }
+        self.replay_batches(from, observer, report, usable)?;
+        if let Some((_, snapshot)) = newer {
+            observer.newer_producer_snapshot(&snapshot);
+        }
+        Ok(())
+    }
+
+    /// The newest snapshot up to an offset that can be read; those that cannot are removed.
+    fn newest_producer_snapshot(
+        &self,
+        up_to: i64,
+    ) -> Result<Option<(i64, ProducerSnapshot)>, LogError> {
+        let (storage, directory) = (&self.storage, &self.directory);
+        let offsets = producer_snapshot::list(storage, directory)?;
+        for offset in offsets.into_iter().rev().filter(|offset| *offset <= up_to) {
             match producer_snapshot::read(storage, directory, offset) {
-                Ok(snapshot) => {
-                    observer.producer_snapshot(offset, &snapshot);
-                    report.producer_snapshot = Some(offset);
-                    from = from.max(offset);
-                    break;
-                }
+                Ok(snapshot) => return Ok(Some((offset, snapshot))),
                 Err(LogError::Corrupt { file, reason, .. }) => {
                     warn!(file = %file.display(), %reason, "removing an unreadable producer snapshot");
                     storage.remove_file(&file).context("remove", &file)?;
@@ -261,8 +286,7 @@ impl<S: Storage> Log<S> {
                 Err(error) => return Err(error),
             }
         }
-        let rebuild_from = aborted_unknown_from.unwrap_or(i64::MAX);
-        self.replay_batches(from, observer, report, rebuild_from)
+        Ok(None)
     }
 
     fn replay_batches(

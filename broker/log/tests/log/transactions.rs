@@ -293,3 +293,64 @@ fn a_damaged_index_is_found_anew_even_after_a_clean_shutdown() {
     moldau_log::StorageFile::set_size(&file, 33).unwrap();
     assert_eq!(all(&reopen(&storage, true, end)), expected);
 }
+
+/// What is told of producers whose batches are all deleted.
+#[derive(Default)]
+struct Deleted {
+    before: Option<i64>,
+    batches: usize,
+    after: Vec<i64>,
+}
+
+impl RecoveryObserver for Deleted {
+    fn producer_snapshot(&mut self, offset: i64, _snapshot: &ProducerSnapshot) {
+        self.before = Some(offset);
+    }
+
+    fn batch(&mut self, _header: &BatchHeader) {
+        self.batches += 1;
+    }
+
+    fn newer_producer_snapshot(&mut self, snapshot: &ProducerSnapshot) {
+        assert!(self.batches > 0, "it comes after the batches");
+        let entries = snapshot.producer_entries.iter();
+        self.after.extend(entries.map(|entry| entry.producer_id));
+    }
+}
+
+#[test]
+fn producers_of_deleted_batches_are_known_also_where_an_index_is_found_anew() {
+    let storage = SimStorage::new();
+    let mut log = Transactions::new(&storage);
+    log.fill(12);
+    log.log.set_config(LogConfig {
+        retention_bytes: 1_500,
+        ..small_segments()
+    });
+    let end = log.log.log_end_offset();
+    let forgotten = ProducerEntry {
+        producer_id: 9,
+        ..ProducerEntry::default()
+    };
+    let snapshot = ProducerSnapshot {
+        crc: 0,
+        producer_entries: vec![forgotten],
+    };
+    log.log.write_producer_snapshot(end, &snapshot).unwrap();
+    log.log.apply_retention(2_000, end).unwrap();
+    log.log.remove_deleted(i64::MAX).unwrap();
+    log.log.close().unwrap();
+    let name = transaction_indexes(&storage).remove(0);
+    let file = storage.open(&Path::new(DIRECTORY).join(name)).unwrap();
+    moldau_log::StorageFile::set_size(&file, 33).unwrap();
+    let start = LogStart {
+        clean_shutdown: true,
+        recovery_point: end,
+        ..LogStart::default()
+    };
+    let mut deleted = Deleted::default();
+    let config = small_segments();
+    Log::open(storage.clone(), DIRECTORY, config, &start, &mut deleted).unwrap();
+    assert_eq!(deleted.before, None, "no snapshot is old enough");
+    assert_eq!(deleted.after, [9]);
+}
