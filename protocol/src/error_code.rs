@@ -1,4 +1,7 @@
 //! Error codes of responses.
+//!
+//! Long because it is a table: each of Kafka's codes with its number, its name, its message and whether it may be
+//! tried again. A new code has a line in each part; the compiler or a test finds the one that lacks it.
 
 use std::fmt;
 

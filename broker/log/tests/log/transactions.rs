@@ -132,6 +132,15 @@ impl Transactions {
     fn check(&self) {
         assert_eq!(all(&self.log), self.all);
     }
+
+    /// Lets retention keep the last few segments; returns the end of the log.
+    fn keep_few(&mut self) -> i64 {
+        self.log.set_config(LogConfig {
+            retention_bytes: 1_500,
+            ..small_segments()
+        });
+        self.log.log_end_offset()
+    }
 }
 
 fn all(log: &Log<SimStorage>) -> Vec<AbortedTransaction> {
@@ -261,11 +270,7 @@ fn the_index_goes_with_its_segment() {
     let storage = SimStorage::new();
     let mut log = Transactions::new(&storage);
     log.fill(12);
-    log.log.set_config(LogConfig {
-        retention_bytes: 1_500,
-        ..small_segments()
-    });
-    let end = log.log.log_end_offset();
+    let end = log.keep_few();
     log.log.apply_retention(2_000, end).unwrap();
     let first = log.log.log_start_offset();
     let kept: Vec<_> = log
@@ -323,11 +328,7 @@ fn producers_of_deleted_batches_are_known_also_where_an_index_is_found_anew() {
     let storage = SimStorage::new();
     let mut log = Transactions::new(&storage);
     log.fill(12);
-    log.log.set_config(LogConfig {
-        retention_bytes: 1_500,
-        ..small_segments()
-    });
-    let end = log.log.log_end_offset();
+    let end = log.keep_few();
     let forgotten = ProducerEntry {
         producer_id: 9,
         ..ProducerEntry::default()

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::StoredValue;
 use super::key_log::{KeyLog, Merge};
 
 /// What a store's changelog gets for one changed entry.
@@ -13,6 +14,18 @@ pub(crate) struct ChangelogRecord {
     pub(crate) value: Option<Bytes>,
     /// Event time of the entry or of its removal.
     pub(crate) timestamp: i64,
+}
+
+impl ChangelogRecord {
+    /// The record of an entry that is `stored` now, or was removed at `changed_at`.
+    pub(super) fn of(key: Bytes, stored: Option<StoredValue>, changed_at: i64) -> Self {
+        let timestamp = stored.as_ref().map(|stored| stored.timestamp);
+        Self {
+            key,
+            timestamp: timestamp.unwrap_or(changed_at),
+            value: stored.map(|stored| stored.value),
+        }
+    }
 }
 
 /// Copies of bytes that share memory, a chunk at a time. Only for those that go away together:

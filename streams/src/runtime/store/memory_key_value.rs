@@ -42,16 +42,10 @@ impl MemoryKeyValueStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let (mut records, entries) = (Vec::new(), &self.entries);
+        let entries = &self.entries;
         self.changes.take(|key, changed_at| {
-            let stored = entries.get(key);
-            records.push(ChangelogRecord {
-                key: key.clone(),
-                value: stored.map(|stored| stored.value.clone()),
-                timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
-            });
-        });
-        records
+            ChangelogRecord::of(key.clone(), entries.get(key).cloned(), changed_at)
+        })
     }
 
     pub(super) fn commit(&mut self) {

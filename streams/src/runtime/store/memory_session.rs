@@ -89,18 +89,13 @@ impl MemorySessionStore {
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
         let first_live = self.first_live();
-        let (mut records, keys) = (Vec::new(), &self.keys);
-        let mut expired = self.changes.take(|(end, start, key), changed_at| {
+        let keys = &self.keys;
+        self.changes.take(|(end, start, key), changed_at| {
             let sessions = keys.get(key).filter(|_| *end >= first_live);
             let stored = sessions.and_then(|sessions| sessions.get(&(*end, *start)));
-            records.push(ChangelogRecord {
-                key: SessionKey::encode(key, *start, *end),
-                value: stored.map(|stored| stored.value.clone()),
-                timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
-            });
-        });
-        expired.append(&mut records);
-        expired
+            let key = SessionKey::encode(key, *start, *end);
+            ChangelogRecord::of(key, stored.cloned(), changed_at)
+        })
     }
 
     /// Moves retention on, and says whether a session with this end is still kept.

@@ -55,7 +55,7 @@ impl MemoryVersionedStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        self.undo.take(|_, _| {});
+        self.undo.set_aside();
         std::mem::take(&mut self.changes)
     }
 

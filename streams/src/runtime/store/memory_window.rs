@@ -115,22 +115,13 @@ impl MemoryWindowStore {
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
         let first_live = self.first_live();
-        let (mut records, keys) = (Vec::new(), &self.keys);
-        let mut chunks = Chunks::default();
-        let mut expired = self.changes.take(|(start, key, sequence), changed_at| {
+        let (keys, mut chunks) = (&self.keys, Chunks::default());
+        self.changes.take(|(start, key, sequence), changed_at| {
             let windows = keys.get(key).filter(|_| *start >= first_live);
             let stored = windows.and_then(|windows| windows.get(&(*start, *sequence)));
-            records.push(ChangelogRecord {
-                key: WindowKey::encode_in(&mut chunks, key, *start, *sequence),
-                value: stored.map(|stored| stored.value.clone()),
-                timestamp: stored.map_or(changed_at, |stored| stored.timestamp),
-            });
-        });
-        if expired.is_empty() {
-            return records;
-        }
-        expired.append(&mut records);
-        expired
+            let key = WindowKey::encode_in(&mut chunks, key, *start, *sequence);
+            ChangelogRecord::of(key, stored.cloned(), changed_at)
+        })
     }
 
     /// Moves retention on, and says whether a window with this start is still kept.
@@ -156,10 +147,13 @@ impl MemoryWindowStore {
                 // What was set since the last commit is logged as it was.
                 for ((start, sequence), stored) in expired {
                     let place = (start, key.clone(), sequence);
-                    self.changes.expire(&place, || ChangelogRecord {
-                        key: WindowKey::encode(&key, start, sequence),
-                        value: Some(stored.value),
-                        timestamp: stored.timestamp,
+                    let window = WindowKey {
+                        key: &key,
+                        start,
+                        sequence,
+                    };
+                    self.changes.expire(&place, || {
+                        window.record(Some(stored.value), stored.timestamp)
                     });
                 }
                 if windows.is_empty() {
@@ -240,11 +234,13 @@ impl WindowStore for MemoryWindowStore {
         }
         let sequence = self.sequence;
         if !self.is_live(start) {
-            self.changes.record_expired(|| ChangelogRecord {
-                key: WindowKey::encode(key, start, sequence),
-                value: Some(Bytes::copy_from_slice(value)),
-                timestamp,
-            });
+            let place = WindowKey {
+                key,
+                start,
+                sequence,
+            };
+            self.changes
+                .record_expired(|| place.record(Some(Bytes::copy_from_slice(value)), timestamp));
             return Ok(false);
         }
         let (key, before) = self.set(key, (start, sequence), stored(value, timestamp));
@@ -258,11 +254,13 @@ impl WindowStore for MemoryWindowStore {
             // No value is meant by it, but it has a number and is logged.
             self.sequence = next_sequence(self.sequence);
             let sequence = self.sequence;
-            self.changes.record_expired(|| ChangelogRecord {
-                key: WindowKey::encode(key, start, sequence),
-                value: None,
-                timestamp,
-            });
+            let place = WindowKey {
+                key,
+                start,
+                sequence,
+            };
+            self.changes
+                .record_expired(|| place.record(None, timestamp));
             return Ok(());
         }
         self.is_live(start);

@@ -83,19 +83,26 @@ impl<K: Ord, V> Undo<K, V> {
         }
     }
 
-    /// Shows the changed keys with the time of their change, and gives back finished records to put
-    /// before theirs.
-    pub(super) fn take(&mut self, mut show: impl FnMut(&K, i64)) -> Vec<ChangelogRecord> {
-        for (key, change) in self.changed.entries() {
-            if change.is_logged {
-                show(key, change.timestamp);
-            }
-        }
+    /// What the changelog gets: finished records, and behind them `record` of each changed key and
+    /// the time of its change.
+    pub(super) fn take(
+        &mut self,
+        mut record: impl FnMut(&K, i64) -> ChangelogRecord,
+    ) -> Vec<ChangelogRecord> {
+        let mut records = std::mem::take(&mut self.expired);
+        let changed = self.changed.entries().iter();
+        let logged = changed.filter(|(_, change)| change.is_logged);
+        records.extend(logged.map(|(key, change)| record(key, change.timestamp)));
+        self.set_aside();
+        records
+    }
+
+    /// The changes are in the changelog from now on; they are kept for the way back.
+    pub(super) fn set_aside(&mut self) {
         if !self.changed.is_empty() {
             self.taken
                 .push(std::mem::replace(&mut self.changed, KeyLog::new()));
         }
-        std::mem::take(&mut self.expired)
     }
 
     /// What was taken is committed.

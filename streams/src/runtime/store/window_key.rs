@@ -5,7 +5,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::changes::Chunks;
+use super::changes::{ChangelogRecord, Chunks};
 
 /// A key with the start of its window, and which of several values it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,15 +29,17 @@ impl<'a> WindowKey<'a> {
         split().ok_or_else(|| format!("a key of {} bytes is no window key", bytes.len()))
     }
 
-    pub(super) fn encode(key: &[u8], start: i64, sequence: i32) -> Bytes {
-        let mut bytes = BytesMut::with_capacity(key.len() + WINDOW_SUFFIX);
-        bytes.put_slice(key);
-        bytes.put_i64(start);
-        bytes.put_i32(sequence);
-        bytes.freeze()
+    /// What the changelog gets of a value that is in no store, or no longer.
+    pub(super) fn record(self, value: Option<Bytes>, timestamp: i64) -> ChangelogRecord {
+        let (start, sequence) = (self.start.to_be_bytes(), self.sequence.to_be_bytes());
+        ChangelogRecord {
+            key: Bytes::from([self.key, &start, &sequence].concat()),
+            value,
+            timestamp,
+        }
     }
 
-    /// As [`encode`](Self::encode), in memory that is shared with others.
+    /// The key as the changelog holds it, in memory that is shared with others.
     pub(super) fn encode_in(chunks: &mut Chunks, key: &[u8], start: i64, sequence: i32) -> Bytes {
         chunks.join(&[key, &start.to_be_bytes(), &sequence.to_be_bytes()])
     }

@@ -147,14 +147,7 @@ impl Segments {
         }
         self.position.set(&mut self.about, position);
         self.about.commit();
-        let mut is_flushed = self.about.is_full();
-        for rows in self.open.values_mut() {
-            if rows.is_full() {
-                rows.flush()?;
-                is_flushed = true;
-            }
-        }
-        if is_flushed {
+        if self.about.is_full() || self.open.values().any(Rows::is_full) {
             self.flush()?;
         }
         self.delete_expired()

@@ -58,13 +58,8 @@ impl StateStore for DiskSessionStore {
         for ((end, start, key), changed_at) in changes {
             let row = self.segments.get(end, &row_key(&key, end, start))?;
             let stored = row.and_then(|row| decode_value(&row));
-            records.push(ChangelogRecord {
-                key: SessionKey::encode(&key, start, end),
-                timestamp: stored
-                    .as_ref()
-                    .map_or(changed_at, |stored| stored.timestamp),
-                value: stored.map(|stored| stored.value),
-            });
+            let key = SessionKey::encode(&key, start, end);
+            records.push(ChangelogRecord::of(key, stored, changed_at));
         }
         Ok(records)
     }

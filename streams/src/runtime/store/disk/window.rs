@@ -88,13 +88,8 @@ impl StateStore for DiskWindowStore {
         let mut chunks = Chunks::default();
         for ((start, key, sequence), changed_at) in changes {
             let stored = self.value(&key, start, sequence)?;
-            records.push(ChangelogRecord {
-                key: WindowKey::encode_in(&mut chunks, &key, start, sequence),
-                timestamp: stored
-                    .as_ref()
-                    .map_or(changed_at, |stored| stored.timestamp),
-                value: stored.map(|stored| stored.value),
-            });
+            let key = WindowKey::encode_in(&mut chunks, &key, start, sequence);
+            records.push(ChangelogRecord::of(key, stored, changed_at));
         }
         Ok(records)
     }
@@ -144,11 +139,13 @@ impl WindowStore for DiskWindowStore {
         }
         let sequence = self.sequence;
         if !self.segments.observe(start) {
-            self.changes.record_expired(|| ChangelogRecord {
-                key: WindowKey::encode(key, start, sequence),
-                value: Some(Bytes::copy_from_slice(value)),
-                timestamp,
-            });
+            let place = WindowKey {
+                key,
+                start,
+                sequence,
+            };
+            self.changes
+                .record_expired(|| place.record(Some(Bytes::copy_from_slice(value)), timestamp));
             return Ok(false);
         }
         let row = Some(encode_value(value, timestamp));
@@ -165,11 +162,13 @@ impl WindowStore for DiskWindowStore {
             // No value is meant by it, but it has a number and is logged.
             self.sequence = next_sequence(self.sequence);
             let sequence = self.sequence;
-            self.changes.record_expired(|| ChangelogRecord {
-                key: WindowKey::encode(key, start, sequence),
-                value: None,
-                timestamp,
-            });
+            let place = WindowKey {
+                key,
+                start,
+                sequence,
+            };
+            self.changes
+                .record_expired(|| place.record(None, timestamp));
             return Ok(());
         }
         let is_live = self.segments.observe(start);
