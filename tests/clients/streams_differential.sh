@@ -3,7 +3,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source "$here/java/streams/compile.sh"
-export MOLDAU_STREAMS_JVM="$java -Xmx512M -XX:+UseSerialGC -cp $classes:$lib/* -Dlog4j2.configurationFile=$here/java/streams/log4j2.properties Differential"
+export MOLDAU_STREAMS_JVM="$java -Xmx512M -XX:+UseSerialGC -Djava.io.tmpdir=$classes -cp $classes:$lib/* -Dlog4j2.configurationFile=$here/java/streams/log4j2.properties Differential"
 cd "$here/../.."
 export MOLDAU_TEST_SEED=${MOLDAU_TEST_SEED:-1000}
 [ "$MOLDAU_TEST_SEED" != fresh ] || unset MOLDAU_TEST_SEED

@@ -7,9 +7,10 @@ use bytes::{BufMut, BytesMut};
 use clap::Args;
 use indicatif::ProgressBar;
 use moldau_client::{
-    Acks, Client, Consumer, ConsumerConfig, OffsetReset, ProducerConfig, ProducerRecord, SeekTo,
-    TopicPartition,
+    Acks, Client, Consumer, ConsumerConfig, OffsetReset, Producer, ProducerConfig, ProducerRecord,
+    SeekTo, TopicPartition,
 };
+use tokio::runtime::Handle;
 
 use super::process::Usage;
 use super::report::Report;
@@ -106,8 +107,7 @@ async fn open_at_end(client: &Client, topic: &str) -> anyhow::Result<Consumer> {
     Ok(consumer)
 }
 
-/// Sends at the fixed rate. Each value carries the time at which it was *due*, so that a stalled
-/// endpoint is charged for the records that had to wait behind the stall.
+/// Sends at the fixed rate.
 async fn send(
     client: &Client,
     load: &LatencyLoad,
@@ -120,25 +120,48 @@ async fn send(
         linger_ms: 0,
         ..ProducerConfig::default()
     });
-    let filler = payloads(load.size.saturating_sub(STAMP_BYTES));
-    for (index, filler) in (0..load.records).zip(filler.iter().cycle()) {
-        let due = Duration::from_secs_f64(index as f64 / load.rate as f64);
-        tokio::time::sleep_until((began + due).into()).await;
-        let mut value = BytesMut::with_capacity(load.size.max(STAMP_BYTES));
-        value.put_u64(due.as_nanos() as u64);
-        value.put_slice(filler);
-        producer
-            .send(ProducerRecord::new(
-                load.topic.clone(),
-                None,
-                Some(value.freeze()),
-            ))
-            .await?;
-        progress.inc(1);
-    }
+    let sender = Sender {
+        producer,
+        load: load.clone(),
+        began,
+        progress: progress.clone(),
+    };
+    let runtime = Handle::current();
+    let producer = tokio::task::spawn_blocking(move || sender.run(&runtime))
+        .await
+        .context("the sending task failed")??;
     producer.flush().await?;
     producer.close().await;
     Ok(())
+}
+
+/// Sends records when they are due, from a thread of its own: the runtime's timer is exact to a
+/// millisecond only, and that much would be charged to the endpoint.
+struct Sender {
+    producer: Producer,
+    load: LatencyLoad,
+    began: Instant,
+    progress: ProgressBar,
+}
+
+impl Sender {
+    /// Each value carries the time at which it was *due*, so that a stalled endpoint is charged for
+    /// the records that had to wait behind the stall.
+    fn run(self, runtime: &Handle) -> anyhow::Result<Producer> {
+        let filler = payloads(self.load.size.saturating_sub(STAMP_BYTES));
+        for (index, filler) in (0..self.load.records).zip(filler.iter().cycle()) {
+            let due = Duration::from_secs_f64(index as f64 / self.load.rate as f64);
+            std::thread::sleep(due.saturating_sub(self.began.elapsed()));
+            let mut value = BytesMut::with_capacity(self.load.size.max(STAMP_BYTES));
+            value.put_u64(due.as_nanos() as u64);
+            value.put_slice(filler);
+            let record = ProducerRecord::new(self.load.topic.clone(), None, Some(value.freeze()));
+            // Waits for room in the producer's buffer, not for the acknowledgement.
+            runtime.block_on(self.producer.send(record))?;
+            self.progress.inc(1);
+        }
+        Ok(self.producer)
+    }
 }
 
 async fn receive(
