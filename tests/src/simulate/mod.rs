@@ -33,6 +33,7 @@ mod network;
 mod node;
 mod partition;
 mod producers;
+mod recovery;
 mod shard;
 mod transaction_model;
 mod transaction_shard;

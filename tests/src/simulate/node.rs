@@ -16,7 +16,8 @@ use rand::rngs::SmallRng;
 
 use super::mistake::Mistake;
 use super::network::{FromMember, Produce};
-use super::partition::{Opening, Partition};
+use super::partition::Partition;
+use super::recovery::Opening;
 use super::shard::Shard;
 use super::transaction_shard::TransactionShard;
 use super::transactors::{FromTransactor, Identity};

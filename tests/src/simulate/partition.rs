@@ -4,25 +4,20 @@
 //! leader, answer or wait; sync beside that, and tell the leader of it later.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use moldau_core::config::FlushMode;
-use moldau_core::ids::{AppendId, LeaderEpoch, Offset, Token};
+use moldau_core::ids::{AppendId, Offset, Token};
 use moldau_core::partition::{
     Ack, BatchSummary, NextSync, Partition as Leader, PartitionStart, Prepared, Progress,
 };
 use moldau_core::producer_state::{
     CompletedTransaction, Marker, ProducerStates, VerificationGuard,
 };
-use moldau_log::{
-    AbortedTransaction, AppendBatch, Log, LogConfig, LogError, LogStart, RecoveryObserver,
-    SimStorage, Storage,
-};
+use moldau_log::{AppendBatch, Log, LogError, SimStorage, Storage};
 use moldau_protocol::ErrorCode;
-use moldau_protocol::batch::{BatchHeader, RecordBatch};
-use moldau_protocol::records::producer_snapshot::ProducerSnapshot;
+use moldau_protocol::batch::RecordBatch;
 
 use super::mistake::Mistake;
+use super::recovery::{Opening, Producers, aborted};
 
 /// Who is told what became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,20 +67,6 @@ pub(super) struct Round {
     /// Batches that the disk refused; it may have kept some of their bytes.
     pub(super) refused: Vec<RecordBatch>,
     pub(super) duplicates: u64,
-}
-
-/// Where and how a partition's log is opened.
-#[derive(Clone, Debug)]
-pub(super) struct Opening {
-    pub(super) storage: SimStorage,
-    pub(super) directory: PathBuf,
-    pub(super) config: LogConfig,
-    pub(super) start: LogStart,
-    pub(super) flush: FlushMode,
-    pub(super) leader_epoch: LeaderEpoch,
-    pub(super) mistake: Option<Mistake>,
-    /// Whether there are files; without any, the first append creates them.
-    pub(super) has_files: bool,
 }
 
 #[derive(Debug)]
@@ -388,55 +369,5 @@ impl Partition {
     }
 }
 
-impl Opening {
-    fn open(&self, observer: &mut dyn RecoveryObserver) -> Result<Log<SimStorage>, LogError> {
-        let (log, _) = Log::open(
-            self.storage.clone(),
-            self.directory.clone(),
-            self.config.clone(),
-            &self.start,
-            observer,
-        )?;
-        Ok(log)
-    }
-}
-
-/// Gathers the producers of a log while it is recovered.
-struct Producers {
-    states: ProducerStates,
-    now_ms: i64,
-}
-
-impl RecoveryObserver for Producers {
-    fn producer_snapshot(&mut self, _offset: i64, snapshot: &ProducerSnapshot) {
-        self.states = ProducerStates::from_snapshot(snapshot, self.now_ms);
-    }
-
-    fn batch(&mut self, header: &BatchHeader) {
-        if header.has_producer() {
-            self.states.replay(&BatchSummary::from(header), self.now_ms);
-        }
-    }
-
-    fn control_batch(&mut self, batch: &RecordBatch) -> Option<AbortedTransaction> {
-        let completed = self.states.replay(&BatchSummary::from(batch), self.now_ms);
-        completed.as_ref().and_then(aborted)
-    }
-
-    fn newer_producer_snapshot(&mut self, snapshot: &ProducerSnapshot) {
-        self.states.add_older(snapshot, self.now_ms);
-    }
-}
-
 /// A batch to be written, and the transaction that it ends.
 type Written = (RecordBatch, Option<CompletedTransaction>);
-
-/// What the log's index keeps of a transaction: nothing if it was committed.
-fn aborted(completed: &CompletedTransaction) -> Option<AbortedTransaction> {
-    (!completed.committed).then_some(AbortedTransaction {
-        producer_id: completed.producer_id.0,
-        first_offset: completed.first_offset.0,
-        last_offset: completed.last_offset.0,
-        last_stable_offset: completed.last_stable_offset.0,
-    })
-}

@@ -349,10 +349,7 @@ impl ConsumerGroup {
         target
             .into_iter()
             .flat_map(Partitions::iter)
-            .any(|(topic_id, partition)| {
-                self.owner(topic_id, partition)
-                    .is_some_and(|owner| owner != member_id)
-            })
+            .any(|(topic_id, partition)| self.owners.has_other(topic_id, partition, member_id))
     }
 }
 

@@ -282,10 +282,8 @@ impl ConsumerGroup {
         };
         let subscribed: BTreeSet<Uuid> = self.subscribed_topics(member, context);
         let nothing = Partitions::default();
-        let held_by_other = |topic_id: Uuid, partition: i32| {
-            self.owner(topic_id, partition)
-                .is_some_and(|owner| owner != member_id)
-        };
+        let held_by_other =
+            |topic_id: Uuid, partition: i32| self.owners.has_other(topic_id, partition, member_id);
         let next = Reconciliation {
             current: &current,
             target_epoch,

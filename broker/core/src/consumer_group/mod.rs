@@ -25,6 +25,7 @@ mod leave;
 mod member;
 mod metadata_hash;
 mod migrate;
+mod owners;
 mod partitions;
 mod reconcile;
 mod record;
@@ -47,6 +48,7 @@ pub(crate) use self::describe::{
 };
 pub(crate) use self::heartbeat::Beat;
 use self::member::{CurrentAssignment, Member};
+use self::owners::Owners;
 use self::partitions::Partitions;
 pub(crate) use self::record::GroupRecord;
 use self::record::{GroupEpoch, TargetEpoch};
@@ -72,7 +74,7 @@ pub(crate) struct ConsumerGroup {
     /// Member ids by group.instance.id. Invariant: these are exactly the static members.
     static_members: BTreeMap<KString, KString>,
     /// Who holds which partition, including those to be given up. Invariant: agrees with `current`.
-    owners: BTreeMap<Uuid, BTreeMap<i32, KString>>,
+    owners: Owners,
     timers: BTreeMap<KString, MemberTimers>,
     /// The version of the topics that epoch and expressions are up to date with.
     topics_version: Option<u64>,
@@ -116,7 +118,7 @@ impl ConsumerGroup {
             regexes: BTreeMap::new(),
             legacy_partitions: false,
             static_members: BTreeMap::new(),
-            owners: BTreeMap::new(),
+            owners: Owners::new(),
             timers: BTreeMap::new(),
             topics_version: None,
         }
@@ -249,37 +251,14 @@ impl ConsumerGroup {
         member_id: &KString,
         current: Option<CurrentAssignment>,
     ) -> Option<CurrentAssignment> {
-        if let Some(current) = &current {
-            for (topic_id, partition) in held(current) {
-                let owners = self.owners.entry(topic_id).or_default();
-                owners.insert(partition, member_id.clone());
-            }
-        }
         let before = put(&mut self.current, member_id, current);
         for (topic_id, partition) in before.iter().flat_map(held) {
-            let now = self.current.get(member_id);
-            let still = now.is_some_and(|now| {
-                now.assigned.contains(topic_id, partition)
-                    || now.pending_revocation.contains(topic_id, partition)
-            });
-            if !still && self.owner(topic_id, partition) == Some(member_id) {
-                self.release(topic_id, partition);
-            }
+            self.owners.remove(topic_id, partition, member_id);
+        }
+        for (topic_id, partition) in self.current.get(member_id).into_iter().flat_map(held) {
+            self.owners.add(topic_id, partition, member_id);
         }
         before
-    }
-
-    fn owner(&self, topic_id: Uuid, partition: i32) -> Option<&KString> {
-        self.owners.get(&topic_id)?.get(&partition)
-    }
-
-    fn release(&mut self, topic_id: Uuid, partition: i32) {
-        if let Some(owners) = self.owners.get_mut(&topic_id) {
-            owners.remove(&partition);
-            if owners.is_empty() {
-                self.owners.remove(&topic_id);
-            }
-        }
     }
 
     /// What a member holds; nothing at epoch 0 if it has only just joined.

@@ -75,6 +75,20 @@ impl GroupRecord {
         }
     }
 
+    /// Whether both records are about the same thing, so that the later one replaces the other.
+    pub(crate) fn is_about_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Epoch(_), Self::Epoch(_))
+            | (Self::LegacyPartitions(_), Self::LegacyPartitions(_))
+            | (Self::TargetEpoch(_), Self::TargetEpoch(_)) => true,
+            (Self::Member(a, _), Self::Member(b, _))
+            | (Self::Target(a, _), Self::Target(b, _))
+            | (Self::Current(a, _), Self::Current(b, _))
+            | (Self::Regex(a, _), Self::Regex(b, _)) => a == b,
+            _ => false,
+        }
+    }
+
     /// The record as it is written.
     ///
     /// # Errors

@@ -74,7 +74,9 @@ impl ConsumerGroup {
         let metadata_hash = metadata_hash(&names, context.image);
         let changed = regexes_changed || metadata_hash != self.epoch.metadata_hash;
         if bump || changed || self.has_broken_target(&names, context) {
-            let epoch = self.epoch.epoch.wrapping_add(1).max(1);
+            // The target may be of a newer epoch than the group, if the append failed that said so.
+            let epoch = self.epoch.epoch.max(self.target_epoch.epoch);
+            let epoch = epoch.wrapping_add(1).max(1);
             self.write(
                 GroupRecord::Epoch(Some(GroupEpoch {
                     epoch,

@@ -35,14 +35,14 @@ impl ConsumerGroup {
     /// what a member has that is said to have followed it.
     ///
     /// It may when an append failed and a later one did not: a target is written down as what changes of the one
-    /// before, which then is not there.
+    /// before, which then is not there; or the epoch that it is of is not.
     pub(super) fn has_broken_target(
         &self,
         names: &BTreeSet<KString>,
         context: &Context<'_>,
     ) -> bool {
-        if self.epoch.epoch > self.target_epoch.epoch {
-            return false;
+        if self.epoch.epoch != self.target_epoch.epoch {
+            return self.epoch.epoch < self.target_epoch.epoch;
         }
         let topics = names.iter().filter_map(|name| context.image.topic(name));
         let mut left: BTreeSet<(Uuid, i32)> = topics

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use moldau_protocol::ResponseKind;
 use moldau_protocol::error_code::ErrorCode;
 use moldau_protocol::messages::consumer_group_describe::DescribedGroup;
 use moldau_protocol::messages::consumer_group_heartbeat::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
 };
 use moldau_protocol::types::KString;
+use moldau_protocol::{EncodeError, ResponseKind};
 
 use super::pending::Pending;
 use super::records::group_tombstone;
@@ -45,9 +45,9 @@ pub(super) enum Prior {
 /// A change on its way to the log, and who waits for it.
 pub(super) struct ConsumerGroupWrite {
     pub(super) change: ConsumerGroupChange,
-    /// Records of the other kind of group, before and after those of the change.
-    pub(super) before: Vec<CoordinatorRecord>,
-    pub(super) after: Vec<CoordinatorRecord>,
+    /// The record of the other kind of group, before or after those of the change.
+    pub(super) before: Option<Result<CoordinatorRecord, EncodeError>>,
+    pub(super) after: Option<Result<CoordinatorRecord, EncodeError>>,
     pub(super) response: Option<(Token, ResponseKind)>,
 }
 
@@ -59,8 +59,8 @@ impl ConsumerGroupWrite {
                 changes,
                 prior: None,
             },
-            before: Vec::new(),
-            after: Vec::new(),
+            before: None,
+            after: None,
             response: None,
         }
     }
@@ -190,6 +190,10 @@ impl Coordinator {
         if !beat.joins() {
             return Err(not_a_consumer_group(&group_id));
         }
+        if self.is_unclean(&group_id) {
+            let message = format!("group {group_id} is being restored; try again later");
+            return Err(Rejection::new(ErrorCode::CoordinatorNotAvailable, message));
+        }
         let mut changes = Changes::default();
         let mut group = match self.groups.get(&group_id) {
             Some(classic) if classic.state() != GroupState::Empty => {
@@ -207,7 +211,7 @@ impl Coordinator {
             let mut out = Outbox::default();
             classic.fail_waiting(ErrorCode::RebalanceInProgress, &mut out);
             respond(out, actions);
-            write.before.extend(group_tombstone(&group_id));
+            write.before = Some(group_tombstone(&group_id));
             write.change.prior = Some(Prior::Classic(Box::new(classic)));
         }
         self.consumer_groups.insert(group_id.clone(), group);
@@ -229,14 +233,10 @@ impl Coordinator {
             after,
             response,
         } = write;
-        let mut records = before;
-        let encoded: Result<Vec<_>, _> = change
-            .changes
-            .records
-            .iter()
-            .map(|record| record.encode(&change.group_id))
-            .collect();
-        let Ok(encoded) = encoded else {
+        let changed = change.changes.records.iter();
+        let encoded = changed.map(|record| record.encode(&change.group_id));
+        let encoded = before.into_iter().chain(encoded).chain(after);
+        let Ok(records) = encoded.collect::<Result<Vec<_>, _>>() else {
             // A string longer than Kafka's format allows.
             let id = AppendId(self.next_append);
             let error = ErrorCode::UnknownServerError;
@@ -247,8 +247,6 @@ impl Coordinator {
             };
             return pending.give_up(error, &mut Outbox::default(), actions);
         };
-        records.extend(encoded);
-        records.extend(after);
         if records.is_empty() {
             return self.respond_after_pending(&change.group_id, response, actions);
         }
@@ -286,7 +284,9 @@ impl Coordinator {
             .consumer_groups
             .get(group_id)
             .and_then(ConsumerGroup::poll_timeout);
-        self.timers.set(group_id, classic.or(consumer));
+        let deadlines = [classic.or(consumer), self.clean_up_due(group_id)];
+        self.timers
+            .set(group_id, deadlines.into_iter().flatten().min());
     }
 
     /// Takes over a record of the log.

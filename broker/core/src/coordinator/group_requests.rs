@@ -240,17 +240,23 @@ impl Coordinator {
             let last = persists.peek().is_none();
             let pending = Pending {
                 group: Some((group_id.clone(), persist.then)),
+                clean_up: self.is_unclean(group_id).then(|| group_id.clone()),
                 response: if last { response.take() } else { None },
                 ..Pending::default()
             };
-            match group_record(group_id, &persist.value) {
-                Ok(record) => self.append(vec![record], pending, actions),
+            let mut records = Vec::new();
+            let record = self.clean_first(group_id, &mut records);
+            match record.and_then(|()| group_record(group_id, &persist.value)) {
+                Ok(record) => {
+                    records.push(record);
+                    self.append(records, pending, actions);
+                }
                 Err(_) => self.cannot_encode(group_id, pending, actions),
             }
         }
         actions.extend(response.map(|(token, response)| Action::Respond { token, response }));
-        if let Some(group) = self.groups.get(group_id) {
-            self.timers.set(group.group_id(), group.poll_timeout());
+        if self.groups.contains_key(group_id) {
+            self.set_timer(group_id);
         }
     }
 

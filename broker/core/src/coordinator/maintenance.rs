@@ -28,6 +28,8 @@ impl Coordinator {
             }
             self.after_group_event(&group_id, out, None, &mut actions);
             self.remove_overdue(&group_id, now_ms, &mut actions);
+            self.retry_clean_up(&group_id, now_ms, &mut actions);
+            self.set_timer(&group_id);
         }
         if self
             .timers

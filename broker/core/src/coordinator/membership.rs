@@ -101,10 +101,7 @@ impl Coordinator {
         let classic = group.to_classic(self.settings.group, context);
         self.write_tombstones(&mut group, &mut write.change.changes);
         write.change.prior = Some(Prior::Consumer(Box::new(prior)));
-        // Its strings come from records, so they are short enough to be written.
-        write
-            .after
-            .extend(group_record(&group_id, &classic.migrated_value()));
+        write.after = Some(group_record(&group_id, &classic.migrated_value()));
         self.write_consumer_group(write, actions);
         // Unless the change could not even be encoded and was taken back.
         (!self.consumer_groups.contains_key(&group_id)).then_some(classic)

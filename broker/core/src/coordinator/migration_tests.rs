@@ -19,17 +19,17 @@ use moldau_protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAs
 use moldau_protocol::types::KString;
 use proptest::prelude::*;
 
-use super::CoordinatorSettings;
 use super::consumer_fixture::Consumer;
 use super::fixture::{GROUP, World};
+use super::{Coordinator, CoordinatorSettings};
 use crate::consumer_group::{ConsumerGroup, MigrationPolicy};
 use crate::group::GroupSettings;
 use crate::ids::Token;
 
 /// A consumer of the classic protocol with the cooperative assignor.
 #[derive(Clone, Debug, Default)]
-struct Classic {
-    member_id: KString,
+pub(super) struct Classic {
+    pub(super) member_id: KString,
     instance: Option<KString>,
     generation: i32,
     owned: BTreeSet<(KString, i32)>,
@@ -248,14 +248,14 @@ fn read_assignment(bytes: &Bytes) -> BTreeSet<(KString, i32)> {
 }
 
 /// The world with consumers of both kinds.
-struct Mixed {
-    world: World,
-    classic: Vec<Classic>,
-    consumers: Vec<Consumer>,
+pub(super) struct Mixed {
+    pub(super) world: World,
+    pub(super) classic: Vec<Classic>,
+    pub(super) consumers: Vec<Consumer>,
 }
 
 impl Mixed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(MigrationPolicy::Bidirectional)
     }
 
@@ -276,17 +276,17 @@ impl Mixed {
         }
     }
 
-    fn add_classic(&mut self) {
+    pub(super) fn add_classic(&mut self) {
         self.classic.push(Classic::new(None));
     }
 
-    fn add_consumer(&mut self) {
+    pub(super) fn add_consumer(&mut self) {
         let mut consumer = Consumer::of("", &["orders", "visits"]);
         consumer.member_id = KString::from(format!("new-{}", self.consumers.len()));
         self.consumers.push(consumer);
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for _ in 0..40 {
             self.world.pass(3_000);
             for classic in &mut self.classic {
@@ -301,7 +301,7 @@ impl Mixed {
     }
 
     /// What everyone reads; nothing is read twice.
-    fn readers(&self) -> Vec<usize> {
+    pub(super) fn readers(&self) -> Vec<usize> {
         let mut all = BTreeSet::new();
         let mut counts = Vec::new();
         let name = |id| self.world.image.topic_by_id(id).unwrap().name.clone();
@@ -338,7 +338,7 @@ impl Mixed {
     }
 
     /// A replay of the log gives the same consumer group, or none.
-    fn check_replay(&self) {
+    pub(super) fn check_replay(&self) {
         let replayed = self.world.replayed();
         let now = &self.world.coordinator.consumer_groups;
         let durable = |group: Option<&ConsumerGroup>| group.map(ConsumerGroup::durable);
@@ -348,16 +348,25 @@ impl Mixed {
         );
     }
 
-    fn kind(&self) -> &'static str {
-        let coordinator = &self.world.coordinator;
-        match (
-            coordinator.groups.contains_key(GROUP),
-            coordinator.consumer_groups.contains_key(GROUP),
-        ) {
-            (true, false) => "classic",
-            (false, true) => "consumer",
-            _ => "none",
-        }
+    /// A replay of the log gives a group of the same kind.
+    pub(super) fn check_kinds_of_replay(&self) {
+        assert_eq!(kind(&self.world.replayed()), self.kind());
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        kind(&self.world.coordinator)
+    }
+}
+
+fn kind(coordinator: &Coordinator) -> &'static str {
+    match (
+        coordinator.groups.contains_key(GROUP),
+        coordinator.consumer_groups.contains_key(GROUP),
+    ) {
+        (true, false) => "classic",
+        (false, true) => "consumer",
+        (true, true) => "both",
+        (false, false) => "none",
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! Not done: share groups and streams groups (KIP-932, KIP-1071), whose records are skipped.
 
+mod clean_up;
 mod consumer_groups;
 mod group_requests;
 mod maintenance;
@@ -29,6 +30,7 @@ use moldau_protocol::ResponseKind;
 use moldau_protocol::error_code::ErrorCode;
 use moldau_protocol::types::KString;
 
+use self::clean_up::Leftover;
 use self::pending::Pending;
 pub use self::queries::GroupSummary;
 pub use self::records::{CoordinatorRecord, ReplayError};
@@ -65,6 +67,8 @@ pub struct Coordinator {
     pending: BTreeMap<AppendId, Pending>,
     next_append: u64,
     timers: Timers,
+    /// Groups of whose log something is still to be removed.
+    unclean: BTreeMap<KString, Leftover>,
 }
 
 /// The broker settings that coordinators depend on.
@@ -138,6 +142,7 @@ impl Coordinator {
             pending: BTreeMap::new(),
             next_append: 0,
             timers: Timers::default(),
+            unclean: BTreeMap::new(),
         }
     }
 
@@ -180,6 +185,7 @@ impl Coordinator {
         self.offsets = OffsetStore::default();
         self.transactions = UndecidedOffsets::default();
         self.timers = Timers::default();
+        self.unclean.clear();
         actions.extend(
             out.responses
                 .into_iter()
@@ -198,6 +204,8 @@ pub fn partition_for(group_id: &str, partitions: i32) -> i32 {
     hash.checked_abs().unwrap_or_default() % partitions.max(1)
 }
 
+#[cfg(test)]
+mod clean_up_tests;
 #[cfg(test)]
 mod consumer_fixture;
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub(super) struct Pending {
     pub(super) consumer_group: Option<ConsumerGroupChange>,
     /// What happens to offsets of transactions.
     pub(super) transaction: Option<TransactionChange>,
+    /// A group of whose log this removes what failed changes have left.
+    pub(super) clean_up: Option<KString>,
     /// The answer that waits.
     pub(super) response: Option<(Token, ResponseKind)>,
     /// Answers to later requests that changed nothing but tell of what this append makes durable.
@@ -37,6 +39,18 @@ impl Pending {
             changes,
             ..Self::default()
         }
+    }
+
+    /// Whether it changes the group itself, and not only its offsets.
+    pub(super) fn is_about(&self, group_id: &KString) -> bool {
+        let changes = self.consumer_group.as_ref();
+        changes.is_some_and(|change| change.group_id == *group_id)
+            || self.group.as_ref().is_some_and(|(id, _)| id == group_id)
+            || self.clean_up.as_ref() == Some(group_id)
+            || self
+                .removed
+                .iter()
+                .any(|group| group.group_id() == group_id)
     }
 
     pub(super) fn give_up(self, error: ErrorCode, out: &mut Outbox, actions: &mut Vec<Action>) {
@@ -98,6 +112,9 @@ impl Coordinator {
         if let Some(change) = pending.transaction {
             self.apply_transaction(change);
         }
+        if let Some(group_id) = pending.clean_up {
+            self.cleaned_up(&group_id);
+        }
         let mut actions = Vec::new();
         let responses = pending.response.into_iter().chain(pending.later_responses);
         actions.extend(responses.map(|(token, response)| Action::Respond { token, response }));
@@ -115,12 +132,14 @@ impl Coordinator {
         let error = as_coordinator_error(error);
         for group in pending.removed {
             let group_id = group.group_id().clone();
-            let timeout = group.poll_timeout();
             // Unless someone has begun a new group under the same id.
             if !self.groups.contains_key(&group_id) {
-                self.timers.set(&group_id, timeout);
-                self.groups.insert(group_id, group);
+                self.groups.insert(group_id.clone(), group);
+                self.set_timer(&group_id);
             }
+        }
+        if let Some(group_id) = pending.clean_up {
+            self.clean_up_failed(&group_id, now_ms);
         }
         let mut actions = Vec::new();
         if let Some(change) = pending.consumer_group {

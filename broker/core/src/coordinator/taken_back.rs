@@ -3,17 +3,16 @@
 //! A change may fail while later ones are on their way, which then stand on what was before it, as a
 //! replay of the log would have it. One of them may remove the group, and others begin the next one
 //! of its name: what failed is then taken back from what the removal keeps, not from that next one.
-//! What stands on a classic group's upgrade that failed is refused, and removed from the log again.
+//! What stands on a change of protocol that failed is refused, and removed from the log again.
 
 use std::collections::BTreeMap;
 
 use moldau_protocol::error_code::ErrorCode;
 use moldau_protocol::types::KString;
 
-use super::consumer_groups::{ConsumerGroupChange, ConsumerGroupWrite, Prior, respond};
+use super::consumer_groups::{ConsumerGroupChange, Prior, respond};
 use super::pending::{Pending, respond_with_error};
-use super::records::group_record;
-use super::{Action, Coordinator, CoordinatorRecord};
+use super::{Action, Coordinator};
 use crate::consumer_group::{Changes, ConsumerGroup};
 use crate::group::Outbox;
 use crate::ids::AppendId;
@@ -80,52 +79,48 @@ impl Coordinator {
         actions: &mut Vec<Action>,
     ) {
         let later = later(&mut self.pending, id, group_id);
-        match &mut prior {
-            Prior::Consumer(group) => {
+        match (&mut prior, later.prior) {
+            (Prior::Consumer(group), Some(Prior::Consumer(removed_again))) => {
                 make_again(group, later.changes);
-                if let Some(Prior::Consumer(removed_again)) = later.prior {
-                    *removed_again = group.clone();
-                    return;
-                }
+                *removed_again = group.clone();
+                return;
             }
-            Prior::Classic(group) if later.prior.is_none() && !later.changes.is_empty() => {
-                let value = group_record(group_id, &group.migrated_value());
-                self.refuse_upgraded(id, group_id, value.ok(), error, actions);
-            }
-            Prior::Classic(_) => {}
+            (Prior::Consumer(group), None) => make_again(group, later.changes),
+            (Prior::Classic(_), None) if later.changes.is_empty() => {}
+            _ => return self.bring_back_alone(id, group_id, prior, error, actions),
         }
         self.restore(group_id, prior, error, actions);
     }
 
-    /// A classic group does not become a consumer group after all, while changes of that one are on
-    /// their way. Alone they would make half a group: whoever waits for them is refused, and if they
-    /// get into the log, they are removed there and the classic group is written again.
-    fn refuse_upgraded(
+    /// A group does not change its protocol after all, while changes are on their way that stand on
+    /// it. Alone they would make half a group: whoever waits for them is refused, and what of them
+    /// gets into the log is removed there.
+    fn bring_back_alone(
         &mut self,
         id: AppendId,
         group_id: &KString,
-        classic: Option<CoordinatorRecord>,
+        prior: Prior,
         error: ErrorCode,
         actions: &mut Vec<Action>,
     ) {
-        let Some(mut group) = self.consumer_groups.remove(group_id) else {
-            return;
-        };
-        let mut changes = Changes::default();
-        self.write_tombstones(&mut group, &mut changes);
+        let mut touched = Vec::new();
+        let mut out = Outbox::default();
         for (_, later) in self.pending.range_mut(id..) {
-            let change = &mut later.consumer_group;
-            if change
-                .take_if(|change| change.group_id == *group_id)
-                .is_some()
-            {
-                let waiting = std::mem::take(&mut later.later_responses);
-                respond_with_error(later.response.take(), waiting, error, actions);
+            if !later.is_about(group_id) {
+                continue;
             }
+            let change = later.consumer_group.take();
+            touched.extend(change.into_iter().flat_map(|change| change.changes.records));
+            if let Some((_, then)) = later.group.take() {
+                then.fail(error, &mut out);
+            }
+            later.removed.retain(|group| group.group_id() != group_id);
+            let waiting = std::mem::take(&mut later.later_responses);
+            respond_with_error(later.response.take(), waiting, error, actions);
         }
-        let mut write = ConsumerGroupWrite::new(group_id.clone(), changes);
-        write.after.extend(classic);
-        self.write_consumer_group(write, actions);
+        respond(out, actions);
+        self.restore(group_id, prior, error, actions);
+        self.clean_up(group_id, touched, actions);
     }
 
     fn restore(

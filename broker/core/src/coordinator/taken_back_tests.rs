@@ -11,6 +11,7 @@ use moldau_protocol::messages::offset_commit::{
 
 use super::consumer_fixture::Consumer;
 use super::fixture::{GROUP, World};
+use crate::consumer_group::ConsumerGroup;
 
 /// A group of one member, which then leaves; that is not written yet.
 fn left() -> World {
@@ -50,7 +51,7 @@ fn members_as_in_log(world: &World) -> Vec<String> {
     let replayed = world.replayed();
     let durable = |groups: &super::Coordinator| {
         let group = groups.consumer_groups.get(GROUP);
-        group.map(crate::consumer_group::ConsumerGroup::durable)
+        group.map(ConsumerGroup::durable)
     };
     assert_eq!(durable(&world.coordinator), durable(&replayed));
     let described = world.coordinator.describe_consumer_group(&GROUP.into());
@@ -190,4 +191,30 @@ fn a_target_that_stands_on_a_change_that_failed_is_made_anew() {
         "every partition is read once"
     );
     assert_eq!(world.consumer_state(), "Stable");
+}
+
+#[test]
+fn a_target_whose_epoch_was_never_written_does_not_stay() {
+    let mut world = World::new();
+    let mut members = ["a", "b"].map(|name| Consumer::of(name, &["orders"]));
+    world.settle(&mut members[..1]);
+    world.beat(&mut members[1]);
+    world.commits_at_once = false;
+    // It is too soon for another target: that c joins is not written, but the target of it is.
+    let c = Consumer::of("c", &["orders"]);
+    let joined = world.send_beat(&c.full());
+    world.pass(1_000);
+    let mut beat = members[0].full();
+    beat.member_epoch = members[0].epoch;
+    world.send_beat(&beat);
+    fail(&mut world);
+    while !world.appends.is_empty() {
+        world.commit_one();
+    }
+    assert_ne!(world.beaten(joined).error_code, 0, "c is not in the group");
+    world.commits_at_once = true;
+    world.settle(&mut members);
+    let owned = members.iter().map(|member| member.owned.len());
+    assert_eq!(owned.sum::<usize>(), 4, "every partition is read");
+    members_as_in_log(&world);
 }

@@ -2,7 +2,7 @@
 
 use super::{GROUPS, World};
 use crate::simulate::consumers::{Consumer, have_settled};
-use crate::simulate::members::Member;
+use crate::simulate::members::{Member, group_id};
 use crate::simulate::model::End;
 use crate::simulate::network::Request;
 use crate::simulate::producers::Producer;
@@ -30,7 +30,14 @@ impl World {
         let transactors = self.transactors.iter().map(Transactor::to_string);
         let transactors: Vec<String> = transactors.collect();
         let consumers: Vec<String> = self.consumers.iter().map(Consumer::to_string).collect();
-        panic!("not everyone gets on: {stuck:?}, {members:?}, {consumers:?}, {transactors:?}");
+        let node = self.node.as_ref().expect("it runs");
+        let shards = node.shards.iter();
+        let groups =
+            shards.map(|shard| shard.coordinator.describe_consumer_group(&group_id(GROUPS)));
+        let groups: Vec<_> = groups.collect();
+        panic!(
+            "not everyone gets on: {stuck:?}, {members:?}, {consumers:?} of {groups:?}, {transactors:?}"
+        );
     }
 
     pub(super) fn is_well(&self) -> bool {
