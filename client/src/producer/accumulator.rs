@@ -2,11 +2,12 @@
 //!
 //! `send` appends here under a lock of the one partition; the sending task takes sealed batches from here.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use moldau_protocol::KString;
 use moldau_protocol::batch::{BATCH_HEADER_SIZE, RecordBatchBuilder};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -98,9 +99,9 @@ impl Accumulator {
         }
     }
 
-    pub(crate) fn topic(&self, name: &str) -> Option<Arc<TopicQueues>> {
-        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
-        topics.get(name).map(Arc::clone)
+    /// The queues of each topic that something was sent to.
+    pub(crate) fn topics(&self) -> RwLockReadGuard<'_, HashMap<KString, Arc<TopicQueues>>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes queues for a topic, or more of them if it has got more partitions.
@@ -133,7 +134,7 @@ impl Accumulator {
     /// Copies a record into the open batch of `queue`, or gives `None` where a new batch is needed.
     pub(crate) fn append(
         &self,
-        queue: &Arc<PartitionQueue>,
+        queue: &PartitionQueue,
         record: &ProducerRecord,
         size: usize,
         timestamp: i64,
@@ -207,18 +208,18 @@ impl Accumulator {
     }
 
     /// Partition for a record without key: one until its batch is full, then another.
-    pub(crate) fn sticky_partition(
+    pub(crate) fn sticky_partition<'a>(
         &self,
-        topic: &TopicQueues,
+        topic: &'a TopicQueues,
         size: usize,
-    ) -> Option<Arc<PartitionQueue>> {
+    ) -> Option<&'a Arc<PartitionQueue>> {
         let current = topic.partition(topic.sticky.load(Ordering::Relaxed))?;
         if current.has_room(size, self.config.batch_size) {
-            return Some(Arc::clone(current));
+            return Some(current);
         }
         let next = random_partition(topic.partitions.len());
         topic.sticky.store(next, Ordering::Relaxed);
-        topic.partition(next).map(Arc::clone)
+        topic.partition(next)
     }
 
     /// Queues that have become non-empty since the last call.

@@ -10,6 +10,7 @@ mod request;
 mod sender;
 mod transaction;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -75,11 +76,13 @@ impl Producer {
     }
 
     /// Copies a record into its partition's batch. Waits only for the topic's metadata (once) and for buffer memory.
+    /// Takes the record or a reference to it.
     ///
     /// # Errors
     ///
     /// The topic or partition does not exist, the record is too large, or `max_block_ms` passed.
-    pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ClientError> {
+    pub async fn send(&self, record: impl Borrow<ProducerRecord>) -> Result<Delivery, ClientError> {
+        let record = record.borrow();
         let Handle {
             config,
             accumulator,
@@ -88,7 +91,7 @@ impl Producer {
         if accumulator.is_closing() {
             return Err(CLOSED);
         }
-        let size = batch::record_size_bound(&record);
+        let size = batch::record_size_bound(record);
         let limit = config.max_request_size.min(config.buffer_memory);
         if size + BATCH_HEADER_SIZE > limit {
             return Err(ClientError::RecordTooLarge {
@@ -98,18 +101,23 @@ impl Producer {
             });
         }
         let timestamp = record.timestamp.unwrap_or_else(now_ms);
-        let known = accumulator
-            .topic(&record.topic)
-            .and_then(|topic| self.queue(&topic, &record, size));
+        let known = {
+            let topics = accumulator.topics();
+            let topic = topics.get(&record.topic);
+            match topic.and_then(|topic| self.queue(topic, record, size)) {
+                Some(queue) => match accumulator.append(queue, record, size, timestamp) {
+                    Some(delivery) => return Ok(delivery),
+                    None => Some(Arc::clone(queue)),
+                },
+                None => None,
+            }
+        };
         let queue = match known {
             Some(queue) => queue,
-            None => self.new_queue(&record, size).await?,
+            None => self.new_queue(record, size).await?,
         };
-        if let Some(delivery) = accumulator.append(&queue, &record, size, timestamp) {
-            return Ok(delivery);
-        }
         let memory = accumulator.memory(size).await?;
-        Ok(accumulator.append_to_new_batch(&queue, &record, size, timestamp, memory))
+        Ok(accumulator.append_to_new_batch(&queue, record, size, timestamp, memory))
     }
 
     /// Sends everything now and waits until it is answered.
@@ -149,14 +157,14 @@ impl Producer {
     }
 
     /// The queue of a record's partition, if that is known to exist.
-    fn queue(
+    fn queue<'a>(
         &self,
-        topic: &TopicQueues,
+        topic: &'a TopicQueues,
         record: &ProducerRecord,
         size: usize,
-    ) -> Option<Arc<PartitionQueue>> {
+    ) -> Option<&'a Arc<PartitionQueue>> {
         if let Some(partition) = record.partition {
-            return topic.partition(partition).map(Arc::clone);
+            return topic.partition(partition);
         }
         let partitions = topic.partitions.len() as i32;
         let partition = match (&self.handle.config.partitioner, &record.key) {
@@ -169,7 +177,7 @@ impl Producer {
                 return self.handle.accumulator.sticky_partition(topic, size);
             }
         };
-        topic.partition(partition).map(Arc::clone)
+        topic.partition(partition)
     }
 
     /// The queue of a partition that is not known yet: asks for the topic.
@@ -185,13 +193,14 @@ impl Producer {
         } = &*self.handle;
         let metadata = client.metadata();
         let limit = Duration::from_millis(config.max_block_ms);
-        if accumulator.topic(&record.topic).is_some() {
+        if accumulator.topics().contains_key(&record.topic) {
             // The partition may have been added since the topic was looked up.
             metadata.refresh(metadata.snapshot().version).await?;
         }
         let topic = metadata.topic(&record.topic, true, limit).await?;
         let queues = accumulator.add_topic(&record.topic, topic.partitions.len());
         self.queue(&queues, record, size)
+            .map(Arc::clone)
             .ok_or_else(|| ClientError::UnknownPartition {
                 topic: record.topic.to_string(),
                 partition: record.partition.unwrap_or(-1),

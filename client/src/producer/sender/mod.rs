@@ -390,7 +390,7 @@ impl Sender {
                 self.is_refreshing = false;
                 let cluster = self.client.cluster_metadata();
                 for topic in cluster.topics.values() {
-                    if self.accumulator.topic(&topic.name).is_some() {
+                    if self.accumulator.topics().contains_key(&topic.name) {
                         self.accumulator
                             .add_topic(&topic.name, topic.partitions.len());
                     }

@@ -4,6 +4,7 @@ mod reaction;
 mod requests;
 mod state;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +120,7 @@ impl TransactionalProducer {
     ///
     /// No transaction is open or it must be aborted, the topic or partition does not exist, the record is too large,
     /// or `max_block_ms` passed. Only the first two touch the transaction.
-    pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, ClientError> {
+    pub async fn send(&self, record: impl Borrow<ProducerRecord>) -> Result<Delivery, ClientError> {
         self.state.check_open()?;
         self.producer.send(record).await
     }

@@ -12,6 +12,7 @@ use moldau_client::{
 
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
+use crate::runtime::record::OutputRecord;
 
 /// The writing side of one thread.
 pub(super) struct Writer {
@@ -91,43 +92,64 @@ impl Writer {
         self.begin().await?;
         let mut counted = None;
         for output in outputs.drain(..) {
-            let topic = output.record.topic.clone();
-            let sent = self.send_one(output, &mut counted).await;
-            sent.map_err(|error| self.failed(&format!("write to topic \"{topic}\""), error))?;
+            let OutputRecord {
+                topic,
+                partition,
+                timestamp,
+                key,
+                value,
+                headers,
+            } = output.record;
+            let mut record = ProducerRecord {
+                topic,
+                partition,
+                timestamp: Some(timestamp),
+                key,
+                value,
+                headers,
+            };
+            let sent = match &output.partition_key {
+                Some(key) => self.choose_partition(&mut record, key, &mut counted).await,
+                None => Ok(()),
+            };
+            let sent = match sent {
+                Ok(()) => self.send_one(&record, output.is_changelog).await,
+                Err(error) => Err(error),
+            };
+            sent.map_err(|error| {
+                self.failed(&format!("write to topic \"{}\"", record.topic), error)
+            })?;
         }
         Ok(())
     }
 
     /// `counted` is the topic whose partitions were counted last.
-    async fn send_one(
-        &mut self,
-        output: Output,
+    async fn choose_partition(
+        &self,
+        record: &mut ProducerRecord,
+        key: &[u8],
         counted: &mut Option<(KString, i32)>,
     ) -> Result<(), ClientError> {
-        let record = output.record;
-        let mut partition = record.partition;
-        if let (None, Some(key)) = (partition, &output.partition_key) {
-            let count = match counted {
-                Some((topic, count)) if *topic == record.topic => *count,
-                _ => {
-                    let count = partitions(&self.client, &record.topic).await?;
-                    *counted = Some((record.topic.clone(), count));
-                    count
-                }
-            };
-            partition = Some(partition_for_key(key, count));
+        if record.partition.is_some() {
+            return Ok(());
         }
-        let changelog = partition
-            .filter(|_| output.is_changelog)
-            .map(|partition| (record.topic.clone(), partition));
-        let record = ProducerRecord {
-            topic: record.topic,
-            partition,
-            timestamp: Some(record.timestamp),
-            key: record.key,
-            value: record.value,
-            headers: record.headers,
+        let count = match counted {
+            Some((topic, count)) if *topic == record.topic => *count,
+            _ => {
+                let count = partitions(&self.client, &record.topic).await?;
+                *counted = Some((record.topic.clone(), count));
+                count
+            }
         };
+        record.partition = Some(partition_for_key(key, count));
+        Ok(())
+    }
+
+    async fn send_one(
+        &mut self,
+        record: &ProducerRecord,
+        is_changelog: bool,
+    ) -> Result<(), ClientError> {
         let delivery = match &self.sink {
             Sink::AtLeastOnce(producer) => producer.send(record).await?,
             Sink::ExactlyOnce { producer, .. } => match producer {
@@ -135,21 +157,24 @@ impl Writer {
                 None => return Err(ClientError::Closed { object: "producer" }),
             },
         };
-        if let Some((topic, partition)) = changelog {
-            self.wrote_changelog(topic, partition, delivery);
+        if is_changelog && let Some(partition) = record.partition {
+            self.wrote_changelog(&record.topic, partition, delivery);
         }
         Ok(())
     }
 
-    fn wrote_changelog(&mut self, topic: KString, partition: i32, delivery: Delivery) {
+    fn wrote_changelog(&mut self, topic: &KString, partition: i32, delivery: Delivery) {
         if let Some((name, last)) = &mut self.changelog
             && name.partition == partition
-            && name.topic == topic
+            && name.topic == *topic
         {
             *last = delivery;
             return;
         }
-        let name = TopicPartition { topic, partition };
+        let name = TopicPartition {
+            topic: topic.clone(),
+            partition,
+        };
         if let Some((name, last)) = self.changelog.replace((name, delivery)) {
             self.changelogs.insert(name, last);
         }
