@@ -434,6 +434,21 @@ fn sub_topologies_are_numbered_in_the_order_of_their_first_nodes() {
 }
 
 #[test]
+fn what_follows_a_grouping_that_is_used_twice_is_numbered_behind_its_second_use() {
+    let text = described(|builder| {
+        let stream = builder.stream(&S);
+        let grouped = stream.named("again").group_by(|_, value| value.clone());
+        let counts = grouped.count();
+        let _ = counts.group_by(|key, _| (key.clone(), key.clone())).count();
+        let _ = grouped.reduce(|_, value| value.clone());
+    });
+    // The counts' repartition topic was added before the second use of the grouping's.
+    let (grouping, last) = (text.find("Sub-topology: 1"), text.find("Sub-topology: 2"));
+    let source = text.find("Source: again-repartition-source");
+    assert!(grouping < source && source < last, "{text}");
+}
+
+#[test]
 fn an_unnamed_count_with_settings_uses_up_a_number_more() {
     let plain = described(|builder| {
         let _ = builder.stream(&S).group_by_key().count();

@@ -252,6 +252,7 @@ impl<K: Serde, V: Serde, GK: Serde, GV: Serde, Kind> StreamGlobalJoin<K, V, GK, 
         let name = graph.node_name(self.name, "KSTREAM-LEFTJOIN-");
         let parents = [stream.node];
         let node = graph.add_node(name, NodeKind::Processor, &parents, Vec::new(), build);
+        graph.left_joins.extend(left.then_some(node));
         drop(graph);
         stream.followed_by(node, stream.repartition_required)
     }

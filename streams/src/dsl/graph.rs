@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::compile::Compiler;
 use super::global_table::Global;
@@ -39,9 +38,11 @@ pub(crate) struct Graph {
     pub(crate) on_error: BTreeMap<NodeId, OnError>,
     /// Table operators whose changes carry the old value, because a later one asked for it.
     pub(crate) sends_old: BTreeSet<NodeId>,
-    /// Sources of the repartition topics that joins have made last, by the node before them, and
-    /// whether records without a key are let into the topic. Joins without names read them too.
-    pub(crate) repartitioned: BTreeMap<NodeId, (NodeId, Arc<AtomicBool>)>,
+    /// Sources of the repartition topics that joins have made last, by the node before them. Joins
+    /// without names read them too.
+    pub(crate) repartitioned: BTreeMap<NodeId, NodeId>,
+    /// Left and outer joins of streams, which want records without a key (KIP-962).
+    pub(crate) left_joins: BTreeSet<NodeId>,
     /// Operators with stores that get old values from their parents, not from these stores.
     pub(crate) relays_old: BTreeSet<NodeId>,
     /// Nodes that aggregate in windows, and which.
@@ -170,6 +171,7 @@ impl Graph {
             on_error: BTreeMap::new(),
             sends_old: BTreeSet::new(),
             repartitioned: BTreeMap::new(),
+            left_joins: BTreeSet::new(),
             relays_old: BTreeSet::new(),
             windows: BTreeMap::new(),
             standalone: BTreeSet::new(),
@@ -220,10 +222,48 @@ impl Graph {
         let mut order = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
             let own = self.used_again.get(&NodeId(index)).copied();
-            let parents = node.parents.iter().map(|parent| order[parent.0]);
+            let parents = node.parents.iter().map(|parent| parent.0);
+            let parents = parents.chain(self.writer_for(node));
+            let parents = parents.filter_map(|parent| order.get(parent).copied());
             order.push(parents.fold(own.unwrap_or(index), usize::max));
         }
         order
+    }
+
+    /// Whether what a node lets through may come to a left or outer join, however far it is.
+    pub(crate) fn leads_to_left_join(&self, node: NodeId) -> bool {
+        let mut seen = BTreeSet::from([node]);
+        let mut ahead = vec![node];
+        while let Some(id) = ahead.pop() {
+            if self.left_joins.contains(&id) {
+                return true;
+            }
+            let read_by = |source: &GraphNode| self.writer_for(source) == Some(id.0);
+            let nodes = self.nodes.iter().enumerate();
+            let readers = nodes.filter(|(_, node)| read_by(node));
+            let next = readers.map(|(index, _)| NodeId(index));
+            let children = self.nodes[id.0].children.iter().copied();
+            ahead.extend(next.chain(children).filter(|next| seen.insert(*next)));
+        }
+        false
+    }
+
+    /// The sink that writes what the source of a repartition topic reads. In Kafka Streams both are
+    /// one node of the graph.
+    fn writer_for(&self, node: &GraphNode) -> Option<usize> {
+        let NodeKind::Source {
+            topics,
+            role: SourceRole::Repartition,
+            ..
+        } = &node.kind
+        else {
+            return None;
+        };
+        let writes = |other: &GraphNode| match &other.kind {
+            NodeKind::RepartitionSink { topic } => topics.contains(topic),
+            _ => false,
+        };
+        self.nodes.iter().position(writes)
     }
 
     pub(crate) fn add_node(

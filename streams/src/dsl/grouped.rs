@@ -12,7 +12,6 @@ use super::kstream::KStream;
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
 use super::operators::aggregate::Aggregate;
-use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::typed_store::TypedStore;
 use super::windowed_by::WindowedBy;
@@ -189,7 +188,7 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
             return self.stream.clone();
         }
         let Some(name) = &self.name else {
-            return self.stream.repartitioned(store_name, NullKeys::Drop);
+            return self.stream.repartitioned(store_name);
         };
         let mut repartitioned = self.repartitioned.borrow_mut();
         if let Some(stream) = &*repartitioned {
@@ -201,7 +200,7 @@ impl<K: Serde, V: Serde> KGroupedStream<K, V> {
             graph.use_again(stream.node);
             return stream.clone();
         }
-        let stream = self.stream.repartitioned(name, NullKeys::Drop);
+        let stream = self.stream.repartitioned(name);
         *repartitioned = Some(stream.clone());
         stream
     }

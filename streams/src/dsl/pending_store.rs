@@ -72,6 +72,8 @@ impl<A: Serde> PendingStore<A> {
     /// Notes what to emit for a window.
     pub(crate) fn changed(&mut self, key: Bytes, mut change: WindowChange<A>) {
         self.changes += 1;
+        // A null is no value.
+        change.value = change.value.filter(|value| !value.is_null());
         if let Some(pending) = self.pending.get_mut(&key) {
             change.before = pending.change.before.take();
         }

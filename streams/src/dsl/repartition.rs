@@ -3,7 +3,6 @@
 use std::any::type_name;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use moldau_client::KString;
 
@@ -51,11 +50,11 @@ impl Repartitioned {
 
 impl<K: Serde, V: Serde> KStream<K, V> {
     /// The same records, led through a topic in which they are partitioned by their key. Those
-    /// without a key are dropped.
+    /// without a key are dropped, unless a left or outer join follows somewhere (KIP-962).
     #[must_use]
     pub fn repartition(&self, repartitioned: Repartitioned) -> Self {
         let name = self.repartition_name(repartitioned);
-        self.repartitioned(&name, NullKeys::Drop)
+        self.repartitioned(&name)
     }
 
     /// The name of the topic without its suffix; notes how many partitions it is to have.
@@ -81,18 +80,16 @@ impl<K: Serde, V: Serde> KStream<K, V> {
     ///
     /// `prefix` is the name of the grouping, join or store; numbered names give numbered nodes,
     /// others are named after the topic, as in Kafka Streams.
-    pub(super) fn repartitioned(&self, prefix: &str, null_keys: NullKeys) -> Self {
-        let keeps = Arc::new(AtomicBool::new(null_keys == NullKeys::Keep));
-        self.repartitioned_by(prefix, keeps, None)
+    pub(super) fn repartitioned(&self, prefix: &str) -> Self {
+        self.repartitioned_by(prefix, None)
     }
 
     /// As [`repartitioned`](Self::repartitioned), for a join. Those without a name read one topic,
     /// the last one that a join of this stream has made, though each uses up the numbers of one,
     /// as in Kafka Streams.
-    pub(super) fn repartitioned_for_join(&self, name: Option<&str>, null_keys: NullKeys) -> Self {
-        let known = self.graph.borrow().repartitioned.get(&self.node).cloned();
-        if let (None, Some((source, keeps))) = (name, known) {
-            keeps.fetch_or(null_keys == NullKeys::Keep, Ordering::Relaxed);
+    pub(super) fn repartitioned_for_join(&self, name: Option<&str>) -> Self {
+        let known = self.graph.borrow().repartitioned.get(&self.node).copied();
+        if let (None, Some(source)) = (name, known) {
             let mut graph = self.graph.borrow_mut();
             for kind in ["KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-"] {
                 graph.numbered(kind);
@@ -100,12 +97,10 @@ impl<K: Serde, V: Serde> KStream<K, V> {
             drop(graph);
             return Self::new(Rc::clone(&self.graph), source, [source].into(), false);
         }
-        let keeps = Arc::new(AtomicBool::new(null_keys == NullKeys::Keep));
         let prefix = name.map_or_else(|| self.node_name(), str::to_owned);
-        let repartitioned = self.repartitioned_by(&prefix, Arc::clone(&keeps), None);
+        let repartitioned = self.repartitioned(&prefix);
         let mut graph = self.graph.borrow_mut();
-        let source = repartitioned.node;
-        graph.repartitioned.insert(self.node, (source, keeps));
+        graph.repartitioned.insert(self.node, repartitioned.node);
         drop(graph);
         repartitioned
     }
@@ -114,7 +109,6 @@ impl<K: Serde, V: Serde> KStream<K, V> {
     pub(super) fn repartitioned_by(
         &self,
         prefix: &str,
-        keeps_null_keys: Arc<AtomicBool>,
         partitioner: Option<Arc<ChoosePartitions<K, V>>>,
     ) -> Self {
         let short_name = if prefix.ends_with(REPARTITION_SUFFIX) {
@@ -136,7 +130,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         let build = build_node::<K, V>(move |compiler, id| {
             Ok(Box::new(DropNullKeys {
                 id,
-                keep: keeps_null_keys.load(Ordering::Relaxed),
+                keep: compiler.graph().leads_to_left_join(id),
                 children: compiler.children(id)?,
             }))
         });
@@ -183,13 +177,6 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         drop(graph);
         Self::new(Rc::clone(&self.graph), source, [source].into(), false)
     }
-}
-
-/// What becomes of records without a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NullKeys {
-    Drop,
-    Keep,
 }
 
 /// Whether a name is one of Kafka Streams' own: `KSTREAM…-` and ten digits.

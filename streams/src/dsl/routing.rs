@@ -128,7 +128,7 @@ impl<K: Serde + Data, V: Serde + Data> KStream<K, V> {
         partitioner: impl Fn(&K, &V, &Target<'_>) -> SendTo + Data,
     ) -> Self {
         let name = self.repartition_name(repartitioned);
-        self.repartitioned_by(&name, Arc::default(), Some(Arc::new(partitioner)))
+        self.repartitioned_by(&name, Some(Arc::new(partitioner)))
     }
 
     fn dynamic<N: Into<KString>, F>(

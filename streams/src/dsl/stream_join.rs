@@ -12,7 +12,6 @@ use super::kstream::KStream;
 use super::node::NodeId;
 use super::operators::stateless::Merge;
 use super::operators::stream_join::{JoinSide, JoinTime, KeepWindow, SideJoiner};
-use super::repartition::NullKeys;
 use super::serde::Serde;
 use crate::runtime::{StoreKind, StorePlace};
 
@@ -97,14 +96,9 @@ impl<K: Serde, V: Serde, V2: Serde, How> StreamStreamJoin<K, V, V2, How> {
         joiner: impl Fn(Option<&V>, Option<&V2>) -> Option<R> + Data,
     ) -> KStream<K, R> {
         let _ = self.how;
-        let null_keys = if left_outer {
-            NullKeys::Keep
-        } else {
-            NullKeys::Drop
-        };
         let given = self.left.next_name.clone();
-        let left = partitioned(&self.left, given.as_deref(), "-left", null_keys);
-        let right = partitioned(&self.right.stream, given.as_deref(), "-right", null_keys);
+        let left = partitioned(&self.left, given.as_deref(), "-left");
+        let right = partitioned(&self.right.stream, given.as_deref(), "-right");
         let shared_graph = Rc::clone(&left.graph);
         let mut graph = shared_graph.borrow_mut();
         let names = Names::new(&mut graph, given.as_deref(), left_outer, right_outer);
@@ -140,6 +134,10 @@ impl<K: Serde, V: Serde, V2: Serde, How> StreamStreamJoin<K, V, V2, How> {
             }))
         });
         let parents = [from_left, from_right];
+        // Both sides: an outer join with nothing may be on either.
+        graph
+            .left_joins
+            .extend(left_outer.then_some(parents).into_iter().flatten());
         let node = graph.add_node(
             names.merge,
             NodeKind::Processor,
@@ -160,13 +158,12 @@ fn partitioned<K: Serde, V: Serde>(
     stream: &KStream<K, V>,
     given: Option<&str>,
     suffix: &str,
-    null_keys: NullKeys,
 ) -> KStream<K, V> {
     if !stream.repartition_required {
         return stream.clone();
     }
     let name = given.map(|name| format!("{name}{suffix}"));
-    stream.repartitioned_for_join(name.as_deref(), null_keys)
+    stream.repartitioned_for_join(name.as_deref())
 }
 
 /// Names of a join's nodes, numbered in the order in which Kafka Streams does.

@@ -15,7 +15,6 @@ use super::materialized::Materialized;
 use super::node::{Node, NodeId};
 use super::operators::grace_join::GraceJoin;
 use super::operators::join::StreamTableJoin as JoinNode;
-use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::windows::millis;
 use crate::runtime::StoreKind;
@@ -113,8 +112,7 @@ impl<K: Serde, V: Serde, T: Data, Kind> StreamTableJoin<K, V, T, Kind> {
         let (stream, table) = (self.stream, self.table);
         let given = stream.next_name.clone();
         let left_side = if stream.repartition_required {
-            let null_keys = if left { NullKeys::Keep } else { NullKeys::Drop };
-            stream.repartitioned_for_join(given.as_deref(), null_keys)
+            stream.repartitioned_for_join(given.as_deref())
         } else {
             stream.clone()
         };
@@ -151,6 +149,7 @@ impl<K: Serde, V: Serde, T: Data, Kind> StreamTableJoin<K, V, T, Kind> {
         });
         let parents = [left_side.node];
         let node = graph.add_node(name, NodeKind::Processor, &parents, stores, build);
+        graph.left_joins.extend(left.then_some(node));
         let sources: BTreeSet<_> = left_side.sources.union(&table.sources).copied().collect();
         graph.copartitions.push((sources.clone(), node));
         drop(graph);

@@ -13,7 +13,6 @@ use super::materialized::Materialized;
 use super::node::{Children, NodeId};
 use super::operators::table::Change;
 use super::operators::table_store::{TableStore, Updates};
-use super::repartition::NullKeys;
 use super::serde::Serde;
 use super::typed_store::TypedStore;
 use crate::runtime::StreamsError;
@@ -63,7 +62,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
         let store_name = graph.store_name(materialized.name.clone(), "KSTREAM-TOTABLE-");
         drop(graph);
         let stream = if self.repartition_required {
-            self.repartitioned(&name, NullKeys::Drop)
+            self.repartitioned(&name)
         } else {
             self.clone()
         };

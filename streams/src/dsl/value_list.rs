@@ -7,13 +7,18 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub(crate) fn append(list: Option<&Bytes>, value: &[u8]) -> Bytes {
     let before = list.map_or(0, Bytes::len);
     let mut out = BytesMut::with_capacity(before.max(HEADER) + size_of::<i32>() + value.len());
-    let (count, values) = list.and_then(header).unwrap_or((0, &[]));
+    let (count, values) = list.and_then(|list| header(list)).unwrap_or((0, &[]));
     out.put_u8(VARIABLE_SIZE);
     out.put_i32(count.saturating_add(1));
     out.put_slice(values);
     out.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
     out.put_slice(value);
     out.freeze()
+}
+
+/// How many values a list has; `None` if the bytes are no list.
+pub(crate) fn count(list: &[u8]) -> Option<i32> {
+    header(list).map(|(count, _)| count)
 }
 
 /// The values of a list; `None` if the bytes are no list.
@@ -30,7 +35,7 @@ pub(crate) fn split(list: &Bytes) -> Option<Vec<Bytes>> {
     Some(values)
 }
 
-fn header(list: &Bytes) -> Option<(i32, &[u8])> {
+fn header(list: &[u8]) -> Option<(i32, &[u8])> {
     let (kind, rest) = list.split_first()?;
     let (count, values) = rest.split_first_chunk()?;
     (*kind == VARIABLE_SIZE).then(|| (i32::from_be_bytes(*count), values))

@@ -36,8 +36,9 @@ struct RecordQueue {
     fetch_lag: Option<i64>,
     /// Offset to commit once all that was taken is processed.
     next_offset: Option<i64>,
-    /// When this queue was served last; equal timestamps take turns.
-    served: u64,
+    /// Since when its first record waits for its turn: since another one was taken, or since the
+    /// queue was empty. Of equal timestamps, the one that waits longest comes first.
+    waits_since: u64,
 }
 
 /// One fetched batch: its records, and the offset behind it (gaps and control records included).
@@ -60,7 +61,11 @@ impl PartitionGroup {
 
     /// Adds a fetched batch to the end of a queue.
     pub(crate) fn add(&mut self, queue: usize, records: Vec<Record>, end_offset: i64) {
+        self.turn += 1;
         let queue = &mut self.queues[queue];
+        if queue.buffered == 0 {
+            queue.waits_since = self.turn;
+        }
         queue.buffered += records.len();
         queue.chunks.push_back(Chunk {
             records,
@@ -98,17 +103,24 @@ impl PartitionGroup {
         self.queues[queue].buffered
     }
 
-    /// Timestamp of the oldest record that could come next.
-    pub(crate) fn head_timestamp(&self) -> Option<i64> {
-        self.queues
-            .iter()
-            .filter_map(RecordQueue::head_timestamp)
-            .min()
+    /// Whether a record waits in any queue.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.queues.iter().any(|queue| queue.buffered > 0)
+    }
+
+    /// Timestamp of the first record that waits in a queue.
+    pub(crate) fn head_timestamp(&self, queue: usize) -> Option<i64> {
+        self.queues[queue].head_timestamp()
+    }
+
+    /// Of the queues with the oldest records, this one comes next.
+    pub(crate) fn prefer(&mut self, queue: usize) {
+        self.queues[queue].waits_since = 0;
     }
 
     /// Whether a record may be processed now without risk that an older one comes.
     pub(crate) fn is_ready(&mut self, wall_clock_ms: i64) -> bool {
-        if self.queues.iter().all(|queue| queue.buffered == 0) {
+        if !self.has_waiting() {
             return false;
         }
         let mut must_idle = false;
@@ -133,13 +145,12 @@ impl PartitionGroup {
     /// The first record of the run may tie with another input; those take turns. A run ends with
     /// its chunk at the latest, and with the first record that reaches `until_timestamp`.
     pub(crate) fn next_run(&self, max_records: usize, until_timestamp: i64) -> Option<Run> {
-        let order = |queue: &RecordQueue| Some((queue.head_timestamp()?, queue.served));
         let (index, queue) = self
             .queues
             .iter()
             .enumerate()
             .filter(|(_, queue)| queue.buffered > 0)
-            .min_by_key(|(_, queue)| order(queue))?;
+            .min_by_key(|(_, queue)| queue.head())?;
         let others = self
             .queues
             .iter()
@@ -178,7 +189,7 @@ impl PartitionGroup {
         self.turn += 1;
         self.idle_since_ms = None;
         let queue = &mut self.queues[run.queue];
-        queue.served = self.turn;
+        queue.waits_since = self.turn;
         queue.buffered -= run.length;
         if let Some(chunk) = queue.chunks.front_mut() {
             let taken = &chunk.records[chunk.head..chunk.head + run.length];
@@ -200,13 +211,17 @@ impl RecordQueue {
             partition_time: -1,
             fetch_lag: None,
             next_offset: None,
-            served: 0,
+            waits_since: 0,
         }
     }
 
     fn head_timestamp(&self) -> Option<i64> {
         let chunk = self.chunks.front()?;
         Some(chunk.waiting().first()?.timestamp)
+    }
+
+    fn head(&self) -> Option<(i64, u64)> {
+        Some((self.head_timestamp()?, self.waits_since))
     }
 
     fn skip_empty_chunks(&mut self) {
@@ -285,6 +300,20 @@ mod tests {
     fn equal_timestamps_take_turns() {
         let merged = runs(group(&[&[7, 7], &[7, 7]], 0));
         assert_eq!(merged, ["0:7", "1:7", "0:7", "1:7"]);
+    }
+
+    #[test]
+    fn of_equal_timestamps_the_one_that_waits_longest_comes_first() {
+        let mut group = group(&[&[7], &[7, 7]], 0);
+        let take = |group: &mut PartitionGroup| {
+            let run = group.next_run(1, i64::MAX).expect("a run");
+            group.consume(run);
+            run.queue
+        };
+        assert_eq!([0; 2].map(|_| take(&mut group)), [0, 1]);
+        // The first was empty when this came, and the second's next one has waited since before.
+        group.add(0, records(&[7]), 2);
+        assert_eq!([0; 2].map(|_| take(&mut group)), [1, 0]);
     }
 
     #[test]

@@ -287,13 +287,9 @@ impl Answer {
     /// The answer without what both sides may do differently (see `docs/streams.md`): how often
     /// a changelog says what a key was between two commits, in which order keys are committed,
     /// the time of a tombstone and of what a suppression buffer holds, and the headers in a changelog (Kafka Streams keeps those of
-    /// subscriptions to foreign keys), records without a key that a repartition
-    /// topic gets only to be dropped behind it.
+    /// subscriptions to foreign keys).
     pub(crate) fn comparable(&self) -> Self {
         let mut answer = self.clone();
-        for (topic, records) in &mut answer.topics {
-            records.retain(|record| record.0.is_some() || !topic.ends_with("-repartition"));
-        }
         let topics = answer.topics.iter_mut();
         for (topic, records) in topics.filter(|(topic, _)| topic.ends_with("-changelog")) {
             let mut last = BTreeMap::new();

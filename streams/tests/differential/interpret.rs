@@ -43,10 +43,7 @@ fn run(case: &Case) -> Result<Answer, StreamsError> {
         build(&builder, step, &mut results);
     }
     let topology = builder.build()?;
-    let mut config = LocalConfig {
-        emit_interval_ms: 1_000,
-        ..LocalConfig::default()
-    };
+    let mut config = LocalConfig::default();
     if !case.cache {
         config.cache_max_bytes = 0;
     }
@@ -72,8 +69,6 @@ fn send(driver: &TestDriver, record: &Input) {
         driver.advance_wall_clock(Duration::from_millis(record.3.unsigned_abs()));
         return;
     };
-    // Kafka Streams looks once a second for results that wait.
-    driver.advance_wall_clock(Duration::from_secs(5));
     let headers = record.4.iter().map(|(key, value)| RecordHeader {
         key: Str::from(key.clone()),
         value: Some(value.clone().into_bytes().into()),

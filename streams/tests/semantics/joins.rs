@@ -1,6 +1,6 @@
 //! Joins of a stream with a table.
 
-use moldau_streams::{Builder, KStream, Str, Topic};
+use moldau_streams::{Builder, KStream, Repartitioned, Str, Topic};
 
 use crate::{Nullable, O, S, T, T_IN, driver, send, texts};
 
@@ -81,6 +81,23 @@ fn null_keys_reach_a_left_join_through_its_repartition_topic() {
     let repartition = texts(&driver, "app-KSTREAM-KEY-SELECT-0000000004-repartition");
     assert_eq!(repartition, ["0=0@1", "null=null@2"]);
     assert_eq!(texts(&driver, "o"), ["0=0null@1", "null=nullnull@2"]);
+}
+
+#[test]
+fn null_keys_reach_a_left_join_through_all_repartition_topics_before_it() {
+    let driver = driver(|builder| {
+        let table = builder.table(&T_NULLABLE);
+        let keyed = by_value(&builder.stream(&S)).repartition(Repartitioned::named("one"));
+        let again = keyed.filter(|_, _| true);
+        let again = again.repartition(Repartitioned::named("two"));
+        let joined = again.join(&table).left().by(show);
+        joined.to(&Topic::<Nullable, Str>::new("o"));
+    });
+    send(&driver, &S, &[(Some("a"), Some("null"), 2)]);
+    for topic in ["app-one-repartition", "app-two-repartition"] {
+        assert_eq!(texts(&driver, topic), ["null=null@2"]);
+    }
+    assert_eq!(texts(&driver, "o"), ["null=nullnull@2"]);
 }
 
 #[test]

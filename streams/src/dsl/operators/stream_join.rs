@@ -308,10 +308,14 @@ impl<K: Serde, This: Serde, Other: Serde, R: Data> JoinSide<K, This, Other, R> {
             if timestamp.saturating_add(open_ms) < stream_time {
                 let list = stored.value;
                 passed.push(Unmatched { place, list });
-            } else if is_left {
-                left_is_open = true;
             } else {
-                right_is_open = true;
+                left_is_open |= is_left;
+                right_is_open |= !is_left;
+                // Kafka Streams goes value by value, and so ends at the next one of this list.
+                let several = value_list::count(&stored.value).is_some_and(|count| count > 1);
+                if left_is_open && right_is_open && several {
+                    break;
+                }
             }
         }
         Ok((passed, oldest))

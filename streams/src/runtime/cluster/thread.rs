@@ -180,7 +180,7 @@ impl StreamThread {
             wait = wait.min(Duration::from_millis(until.unsigned_abs()));
         }
         let mut running = self.tasks.running();
-        if running.any(|task| task.group().head_timestamp().is_some()) {
+        if running.any(|task| task.group().has_waiting()) {
             wait = wait.min(SHORT_WAIT);
         }
         wait

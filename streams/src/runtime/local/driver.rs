@@ -8,6 +8,7 @@ use moldau_client::TopicPartition;
 
 use super::config::{CommitMode, LocalConfig};
 use super::topics::{LocalRecord, LocalTopicRecord, Topics};
+use super::turns::{Turn, Turns};
 use crate::runtime::application::Application;
 use crate::runtime::cache_budget::CacheBudget;
 use crate::runtime::context::Output;
@@ -27,7 +28,8 @@ use crate::runtime::task_id::TaskId;
 /// Runs an application's tasks on in-memory topics, in the calling thread, with a virtual clock.
 ///
 /// It is the same task code that runs against a cluster; only the edges differ. All tasks run
-/// as if they were one: the record with the smallest timestamp is always next.
+/// as if they were one: the record with the smallest timestamp is always next, and of several the
+/// one that is next in Kafka Streams' test driver.
 #[derive(Debug)]
 pub struct LocalDriver {
     application: Application,
@@ -36,6 +38,8 @@ pub struct LocalDriver {
     settings: TaskSettings,
     topics: Topics,
     tasks: BTreeMap<TaskId, Running>,
+    /// The tasks' inputs with waiting records.
+    turns: Turns,
     /// Committed offset and its metadata, by topic and partition.
     committed: BTreeMap<TopicPartition, (i64, String)>,
     /// How far [`LocalDriver::read`] has read.
@@ -93,6 +97,7 @@ impl LocalDriver {
             plan,
             topics,
             tasks: BTreeMap::new(),
+            turns: Turns::default(),
             committed: BTreeMap::new(),
             read_up_to: BTreeMap::new(),
             global_positions: Vec::new(),
@@ -126,11 +131,20 @@ impl LocalDriver {
         let every_record = self.config.commit == CommitMode::EveryRecord;
         let max_run = if every_record { 1 } else { self.config.max_run };
         self.feed_global_stores()?;
-        while let Some(id) = self.next_task() {
+        self.fetch();
+        while let Some(Turn {
+            task: id, input, ..
+        }) = self.turns.pop()
+        {
             let Some(running) = self.tasks.get_mut(&id) else {
                 break;
             };
-            running.task.process(self.wall_clock_ms, max_run)?;
+            running.task.group_mut().prefer(input);
+            let processed = running.task.process(self.wall_clock_ms, max_run);
+            if let Some(turn) = running.turn(input) {
+                self.turns.push(turn);
+            }
+            processed?;
             self.deliver(id)?;
             if every_record {
                 self.commit_task(id)?;
@@ -193,6 +207,7 @@ impl LocalDriver {
     /// A task failed.
     pub fn restart(&mut self) -> Result<(), StreamsError> {
         self.tasks.clear();
+        self.turns = Turns::default();
         self.start()?;
         self.run()
     }
@@ -288,15 +303,11 @@ impl LocalDriver {
             .find(|store| store.name() == name)
     }
 
-    /// Feeds all inputs, then chooses the task whose next record is oldest.
-    fn next_task(&mut self) -> Option<TaskId> {
+    /// Gives all tasks the records that they have not seen yet.
+    fn fetch(&mut self) {
         for running in self.tasks.values_mut() {
-            running.fetch(&self.topics);
+            running.fetch(&self.topics, &mut self.turns);
         }
-        let head = |(id, running): (&TaskId, &Running)| {
-            Some((running.task.group().head_timestamp()?, *id))
-        };
-        self.tasks.iter().filter_map(head).min().map(|(_, id)| id)
     }
 
     /// Fills the global stores, then starts the tasks.
@@ -397,23 +408,45 @@ impl LocalDriver {
                 headers: output.headers,
             };
             self.topics.append(&output.topic, record, &self.config)?;
+            // At once, because equal timestamps come in the order in which they were written.
+            self.fetch();
         }
         Ok(())
     }
 }
 
 impl Running {
+    /// The turn of an input, if a record waits.
+    fn turn(&self, input: usize) -> Option<Turn> {
+        let timestamp = self.task.group().head_timestamp(input)?;
+        let task = self.task.id();
+        Some(Turn {
+            timestamp,
+            task,
+            input,
+        })
+    }
+
     /// Gives the task all records it has not seen yet.
-    fn fetch(&mut self, topics: &Topics) {
-        for (index, position) in self.positions.iter_mut().enumerate() {
+    fn fetch(&mut self, topics: &Topics, turns: &mut Turns) {
+        for index in 0..self.positions.len() {
             let input = &self.task.inputs()[index];
             let records: Vec<_> = topics
-                .read(&input.name.topic, input.name.partition, *position)
+                .read(
+                    &input.name.topic,
+                    input.name.partition,
+                    self.positions[index],
+                )
                 .map(LocalTopicRecord::to_record)
                 .collect();
             if let Some(last) = records.last() {
-                *position = last.offset + 1;
-                self.task.add(index, records, *position);
+                let position = last.offset + 1;
+                self.positions[index] = position;
+                let is_waiting = self.task.group().buffered(index) > 0;
+                self.task.add(index, records, position);
+                if let Some(turn) = self.turn(index).filter(|_| !is_waiting) {
+                    turns.push(turn);
+                }
             }
         }
     }

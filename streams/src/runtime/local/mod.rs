@@ -3,6 +3,7 @@
 mod config;
 mod driver;
 mod topics;
+mod turns;
 
 pub use config::{CommitMode, LocalConfig};
 pub use driver::LocalDriver;

@@ -88,10 +88,9 @@ impl MemorySessionStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let first_live = self.first_live();
         let keys = &self.keys;
         self.changes.take(|(end, start, key), changed_at| {
-            let sessions = keys.get(key).filter(|_| *end >= first_live);
+            let sessions = keys.get(key);
             let stored = sessions.and_then(|sessions| sessions.get(&(*end, *start)));
             let key = SessionKey::encode(key, *start, *end);
             ChangelogRecord::of(key, stored.cloned(), changed_at)

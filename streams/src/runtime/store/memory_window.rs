@@ -114,10 +114,9 @@ impl MemoryWindowStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let first_live = self.first_live();
         let (keys, mut chunks) = (&self.keys, Chunks::default());
         self.changes.take(|(start, key, sequence), changed_at| {
-            let windows = keys.get(key).filter(|_| *start >= first_live);
+            let windows = keys.get(key);
             let stored = windows.and_then(|windows| windows.get(&(*start, *sequence)));
             let key = WindowKey::encode_in(&mut chunks, key, *start, *sequence);
             ChangelogRecord::of(key, stored.cloned(), changed_at)

@@ -299,6 +299,41 @@ fn a_versioned_store_on_disk_is_as_its_twin_in_memory() {
     });
 }
 
+/// Sets two values, the second of a time at which the first is too old; both are logged.
+fn logs_what_time_leaves_behind(kind: StoreKind, put: impl Fn(&mut StoreSlot, i64)) {
+    let mut twins = Twins::new(kind);
+    for start in [0, 10 * RETENTION_MS] {
+        put(&mut twins.disk[0], start);
+        put(&mut twins.memory, start);
+    }
+    twins.commit();
+    let values = twins.changelog.iter().map(|record| record.value.as_deref());
+    assert_eq!(values.collect::<Vec<_>>(), [Some(b"value".as_slice()); 2]);
+}
+
+#[test]
+fn a_window_is_logged_although_it_is_too_old_by_the_time_of_the_commit() {
+    let kind = StoreKind::Window {
+        retention_ms: RETENTION_MS,
+    };
+    logs_what_time_leaves_behind(kind, |slot, start| {
+        let store = slot.window().expect("a window store");
+        assert!(store.put(b"key", start, b"value", start).expect("put"));
+    });
+}
+
+#[test]
+fn a_session_is_logged_although_it_is_too_old_by_the_time_of_the_commit() {
+    let kind = StoreKind::Session {
+        retention_ms: RETENTION_MS,
+    };
+    logs_what_time_leaves_behind(kind, |slot, start| {
+        let store = slot.session().expect("a session store");
+        let session = SessionWindow { start, end: start };
+        assert!(store.put(b"key", session, b"value", start).expect("put"));
+    });
+}
+
 #[test]
 fn old_windows_are_deleted_from_disk_as_whole_segments() {
     let kind = StoreKind::Window {

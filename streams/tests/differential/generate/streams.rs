@@ -26,7 +26,7 @@ impl Generator {
             }
             10 | 11 => {
                 if let Some(table) = self.any(Kind::Table) {
-                    let left = self.random.one_in(2) && !self.repartitions();
+                    let left = self.random.one_in(2);
                     let op = if left {
                         Op::LeftJoinTable
                     } else {
@@ -37,7 +37,7 @@ impl Generator {
             }
             12 | 13 => self.add(&[id], Op::GroupBy { kf }, Some(Kind::Grouped)),
             14 => self.branch(id),
-            15 if !self.keeps_null_keys() => self.add(&[id], Op::Repartition, stream),
+            15 => self.add(&[id], Op::Repartition, stream),
             16 => {
                 let kept = self.kept();
                 self.add(&[id], Op::ToTable { kept }, Some(Kind::Table));
@@ -70,33 +70,13 @@ impl Generator {
         self.next_id
     }
 
-    /// Whether a left or outer join lets records without a key into repartition topics, in Kafka
-    /// Streams also in those that a `repartition` before it writes.
-    pub(super) fn keeps_null_keys(&self) -> bool {
-        self.steps.iter().any(|step| match &step.op {
-            Op::LeftJoinTable => true,
-            Op::JoinStream { kind, .. } => *kind != JoinKind::Inner,
-            _ => false,
-        })
-    }
-
-    pub(super) fn repartitions(&self) -> bool {
-        let mut steps = self.steps.iter();
-        steps.any(|step| matches!(step.op, Op::Repartition))
-    }
-
     pub(super) fn join_streams(&mut self, id: u32) {
         let Some(other) = self.any(Kind::Stream) else {
             return;
         };
         let kinds = [JoinKind::Inner, JoinKind::Left, JoinKind::Outer];
-        let kind = kinds[self.random.below(3)];
         let op = Op::JoinStream {
-            kind: if self.repartitions() {
-                JoinKind::Inner
-            } else {
-                kind
-            },
+            kind: kinds[self.random.below(3)],
             before: self.random.below(12) as u64,
             after: self.random.below(12) as u64,
             grace: [0, 0, 5, 20][self.random.below(4)],

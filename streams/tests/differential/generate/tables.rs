@@ -1,7 +1,7 @@
 //! What hangs on tables, with and without windows.
 
 use super::{Generator, Kind};
-use crate::case::{Fold, JoinKind, Kept, Op};
+use crate::case::{Fold, JoinKind, Kept, Op, Window};
 
 impl Generator {
     pub(super) fn on_table(&mut self, id: u32) {
@@ -107,11 +107,15 @@ impl Generator {
     }
 
     /// Whether a table has old values that Moldau has not: an aggregate's first one is what it
-    /// began as in Kafka Streams, unless a cache is before it.
+    /// began as in Kafka Streams, unless a cache is before it; in a sliding window, a reduced
+    /// value's first one is what the window was made from.
     pub(super) fn has_odd_old_values(&self) -> bool {
         self.steps.iter().any(|step| match &step.op {
-            Op::Aggregate { kind, kept, .. } => {
-                *kind != Fold::Reduce && (kept.every_update || !self.cache)
+            Op::Aggregate {
+                kind, kept, window, ..
+            } => {
+                let slides = matches!(window, Some(Window::Sliding { .. }));
+                (*kind != Fold::Reduce || slides) && (kept.every_update || !self.cache)
             }
             Op::Cogroup { kept, .. } => kept.every_update || !self.cache,
             _ => false,

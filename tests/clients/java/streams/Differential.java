@@ -91,8 +91,6 @@ public final class Differential {
             driver.advanceWallClockTime(Duration.ofMillis(record.get(3).asLong()));
             return;
         }
-        // Results that wait are looked for once a second.
-        driver.advanceWallClockTime(Duration.ofSeconds(5));
         StringSerializer text = new StringSerializer();
         TestInputTopic<String, String> topic = driver.createInputTopic(record.get(0).asText(), text, text);
         RecordHeaders headers = new RecordHeaders();

@@ -88,10 +88,16 @@ impl Segments {
     }
 
     pub(super) fn get(&self, time: i64, key: &[u8]) -> Result<Option<Bytes>, StreamsError> {
-        match self.open.get(&self.id_of(time)) {
-            Some(rows) if time >= self.first_live() => rows.get(key),
-            _ => Ok(None),
+        if time < self.first_live() {
+            return Ok(None);
         }
+        self.stored(time, key)
+    }
+
+    /// As [`get`](Self::get), but also what has become too old since the last commit.
+    pub(super) fn stored(&self, time: i64, key: &[u8]) -> Result<Option<Bytes>, StreamsError> {
+        let rows = self.open.get(&self.id_of(time));
+        rows.map_or(Ok(None), |rows| rows.get(key))
     }
 
     pub(super) fn set(
@@ -105,6 +111,14 @@ impl Segments {
         match row {
             Some(row) => rows.set(key, row),
             None => rows.remove(key, time),
+        }
+        Ok(())
+    }
+
+    /// Removes a row and takes note of its time.
+    pub(super) fn remove(&mut self, time: i64, key: Key) -> Result<(), StreamsError> {
+        if self.observe(time) || self.stored(time, &key)?.is_some() {
+            self.set(time, key, None)?;
         }
         Ok(())
     }

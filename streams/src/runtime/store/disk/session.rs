@@ -56,7 +56,7 @@ impl StateStore for DiskSessionStore {
     fn take_changes(&mut self) -> Result<Vec<ChangelogRecord>, StreamsError> {
         let (changes, mut records) = self.changes.take();
         for ((end, start, key), changed_at) in changes {
-            let row = self.segments.get(end, &row_key(&key, end, start))?;
+            let row = self.segments.stored(end, &row_key(&key, end, start))?;
             let stored = row.and_then(|row| decode_value(&row));
             let key = SessionKey::encode(&key, start, end);
             records.push(ChangelogRecord::of(key, stored, changed_at));
@@ -127,9 +127,7 @@ impl SessionStore for DiskSessionStore {
     ) -> Result<(), StreamsError> {
         self.place.check_key(key)?;
         let SessionWindow { start, end } = session;
-        if self.segments.observe(end) {
-            self.segments.set(end, row_key(key, end, start), None)?;
-        }
+        self.segments.remove(end, row_key(key, end, start))?;
         if !self.segments.is_past_retention(end) {
             let key = Bytes::copy_from_slice(key);
             self.changes.record((end, start, key), timestamp);

@@ -87,7 +87,9 @@ impl StateStore for DiskWindowStore {
         let (changes, mut records) = self.changes.take();
         let mut chunks = Chunks::default();
         for ((start, key, sequence), changed_at) in changes {
-            let stored = self.value(&key, start, sequence)?;
+            let row_key = row_key(&key, start, sequence);
+            let row = self.segments.stored(start, &row_key)?;
+            let stored = row.and_then(|row| decode_value(&row));
             let key = WindowKey::encode_in(&mut chunks, &key, start, sequence);
             records.push(ChangelogRecord::of(key, stored, changed_at));
         }
@@ -171,10 +173,7 @@ impl WindowStore for DiskWindowStore {
                 .record_expired(|| place.record(None, timestamp));
             return Ok(());
         }
-        let is_live = self.segments.observe(start);
-        if is_live {
-            self.segments.set(start, row_key(key, start, 0), None)?;
-        }
+        self.segments.remove(start, row_key(key, start, 0))?;
         let key = Bytes::copy_from_slice(key);
         self.changes.record((start, key, 0), timestamp);
         Ok(())
