@@ -9,6 +9,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use moldau_client::{KString, RecordHeader};
 
+use super::node::{Cx, Meta};
+
 /// An entry of a suppression buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BufferValue {
@@ -30,6 +32,20 @@ pub(crate) struct RecordContext {
     pub(crate) topic: KString,
     pub(crate) partition: i32,
     pub(crate) headers: Vec<RecordHeader>,
+}
+
+impl RecordContext {
+    /// Where the record at work comes from.
+    pub(crate) fn at_work(cx: &Cx<'_, '_>, meta: &Meta<'_>) -> Self {
+        let origin = cx.state.origin_offset;
+        Self {
+            timestamp: meta.timestamp,
+            offset: meta.record.map_or(origin, |record| record.offset),
+            topic: cx.state.origin_topic.clone(),
+            partition: cx.task.partition(),
+            headers: meta.headers.to_vec(),
+        }
+    }
 }
 
 impl BufferValue {

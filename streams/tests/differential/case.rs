@@ -49,6 +49,9 @@ pub(crate) struct Step {
 pub(crate) enum Op {
     Stream {
         topic: String,
+        /// Further topics, read as if they were one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        more: Vec<String>,
     },
     Table {
         topic: String,
@@ -100,6 +103,16 @@ pub(crate) enum Op {
     To {
         topic: String,
     },
+    /// To `{topic}-yes` or `{topic}-no`, as `f` says.
+    ToDynamic {
+        topic: String,
+        f: String,
+    },
+    /// Numbers the values of each key in a store of this kind; see `processors.rs`.
+    ProcessValues {
+        kind: StoreOf,
+        store: String,
+    },
     GroupByKey,
     GroupBy {
         kf: String,
@@ -127,8 +140,15 @@ pub(crate) enum Op {
         #[serde(flatten)]
         kept: Kept,
     },
-    JoinTable,
-    LeftJoinTable,
+    /// With a grace period if the table is versioned.
+    JoinTable {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace: Option<u64>,
+    },
+    LeftJoinTable {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grace: Option<u64>,
+    },
     /// With the entry of a global table that `kf` makes the key of.
     JoinGlobal {
         kf: String,
@@ -166,6 +186,10 @@ pub(crate) enum Op {
         stored: bool,
         #[serde(flatten)]
         kept: Kept,
+    },
+    /// By a transformer without a store.
+    TableTransformValues {
+        f: String,
     },
     /// Grouped by the key that `kf` makes, and aggregated.
     TableGroup {
@@ -229,6 +253,16 @@ pub(crate) enum Fold {
     Aggregate,
 }
 
+/// The store that a processor keeps its numbers in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoreOf {
+    KeyValue,
+    Window,
+    Session,
+    Versioned,
+}
+
 /// Which entries of two tables make a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -257,6 +291,9 @@ pub(crate) struct Kept {
     pub(crate) every_update: bool,
     #[serde(default)]
     pub(crate) no_changelog: bool,
+    /// History of a versioned store in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) history: Option<u64>,
 }
 
 /// What one side has made of a case.
@@ -287,16 +324,21 @@ impl Answer {
     /// The answer without what both sides may do differently (see `docs/streams.md`): how often
     /// a changelog says what a key was between two commits, in which order keys are committed,
     /// the time of a tombstone and of what a suppression buffer holds, and the headers in a changelog (Kafka Streams keeps those of
-    /// subscriptions to foreign keys).
+    /// subscriptions to foreign keys), the class of what chooses a sink's topic.
     pub(crate) fn comparable(&self) -> Self {
         let mut answer = self.clone();
+        let lines = self.describe.lines();
+        let lines = lines.map(|line| line.split("(extractor class: ").next().unwrap_or(line));
+        answer.describe = lines.collect::<Vec<_>>().join("\n");
         let topics = answer.topics.iter_mut();
         for (topic, records) in topics.filter(|(topic, _)| topic.ends_with("-changelog")) {
             let mut last = BTreeMap::new();
             for mut record in records.drain(..) {
                 record.3.clear();
-                // Kafka Streams leaves the time of what a suppression buffer holds to the producer.
-                if record.1.is_none() || topic.contains("-SUPPRESS-") {
+                // Kafka Streams leaves the time of what a buffer holds to the producer.
+                let is_buffer =
+                    topic.contains("-SUPPRESS-") || topic.ends_with("-Buffer-changelog");
+                if record.1.is_none() || is_buffer {
                     record.2 = 0;
                 }
                 last.insert((record.4, record.0.clone()), record);
@@ -317,9 +359,8 @@ impl Case {
     /// Whether a step reads this topic.
     pub(crate) fn reads(&self, name: &str) -> bool {
         self.steps.iter().any(|step| match &step.op {
-            Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic, .. } => {
-                topic == name
-            }
+            Op::Stream { topic, more } => topic == name || more.iter().any(|more| more == name),
+            Op::Table { topic, .. } | Op::GlobalTable { topic, .. } => topic == name,
             _ => false,
         })
     }

@@ -6,11 +6,10 @@ use crate::case::{Input, Op, Step};
 pub(crate) fn records(random: &mut Random, steps: &[Step]) -> Vec<Input> {
     let mut topics: Vec<_> = steps
         .iter()
-        .filter_map(|step| match &step.op {
-            Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic, .. } => {
-                Some(topic.clone())
-            }
-            _ => None,
+        .flat_map(|step| match &step.op {
+            Op::Stream { topic, more } => [std::slice::from_ref(topic), more.as_slice()].concat(),
+            Op::Table { topic, .. } | Op::GlobalTable { topic, .. } => vec![topic.clone()],
+            _ => Vec::new(),
         })
         .collect();
     topics.sort();

@@ -12,8 +12,11 @@ mod grouped;
 mod input;
 mod interpret;
 mod jvm;
+mod processors;
 mod report;
 mod shrink;
+mod streams;
+mod tables;
 mod windowed;
 
 use std::collections::BTreeMap;
@@ -82,7 +85,7 @@ fn fresh_answers_of_kafka_streams_are_moldaus() {
         "{cases} cases from seed {first_seed}, {refused} refused by Kafka Streams; operators: {operators:?}"
     ));
     assert_eq!(mismatches, 0, "answers differ");
-    assert!(refused * 10 <= cases, "too many cases are none");
+    assert!(refused * 50 <= cases.max(50), "too many cases are none");
 }
 
 /// Writes `golden.jsonl` anew: `MOLDAU_STREAMS_JVM=.. UPDATE_GOLDEN=200`.

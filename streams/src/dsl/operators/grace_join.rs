@@ -66,7 +66,7 @@ where
         self.state = Some(state);
         let entry = BufferValue {
             time: 0,
-            context: context_of(cx, meta),
+            context: RecordContext::at_work(cx, meta),
             prior: None,
             old: None,
             new: cx.value_bytes(value, meta, &self.name)?,
@@ -165,16 +165,6 @@ where
             store: format!("{}-Buffer", self.name),
             reason: format!("cannot read a record that waits: {error}"),
         }
-    }
-}
-
-fn context_of(cx: &Cx<'_, '_>, meta: &Meta<'_>) -> RecordContext {
-    RecordContext {
-        timestamp: meta.timestamp,
-        offset: meta.record.map_or(-1, |record| record.offset),
-        topic: cx.state.origin_topic.clone(),
-        partition: meta.record.map_or(-1, |record| record.partition),
-        headers: meta.headers.to_vec(),
     }
 }
 

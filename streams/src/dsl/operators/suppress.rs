@@ -110,7 +110,7 @@ impl<K: Serde, V: Serde> Suppress<K, V> {
         };
         let value = BufferValue {
             time,
-            context: context(cx, meta),
+            context: RecordContext::at_work(cx, meta),
             prior,
             old,
             new,
@@ -241,19 +241,6 @@ fn parse(store: &str, bytes: &Bytes) -> Result<BufferValue, StreamsError> {
         store: store.to_owned(),
         reason: format!("{} bytes are no entry of a suppression buffer", bytes.len()),
     })
-}
-
-/// Where the record at work comes from.
-fn context(cx: &Cx<'_, '_>, meta: &Meta<'_>) -> RecordContext {
-    RecordContext {
-        timestamp: meta.timestamp,
-        offset: meta
-            .record
-            .map_or(cx.state.origin_offset, |record| record.offset),
-        topic: cx.state.origin_topic.clone(),
-        partition: cx.task.partition(),
-        headers: meta.headers.to_vec(),
-    }
 }
 
 /// Looks values up in a table whose updates are held back: as they were before.

@@ -1,6 +1,7 @@
 //! Random cases: one seed is all that a case is made from.
 
 mod groups;
+mod newer;
 mod streams;
 mod tables;
 
@@ -20,6 +21,7 @@ pub(crate) fn case(seed: u64) -> Case {
         next_id: 0,
     };
     generator.topology();
+    newer::make_newer(seed, &mut generator.steps);
     let needs_disk = generator.steps.iter().any(|step| match &step.op {
         Op::Aggregate { window, .. } | Op::Cogroup { window, .. } => {
             matches!(window, Some(Window::Session { .. }))
@@ -103,7 +105,14 @@ impl Generator {
             self.add(&[], Op::Table { topic, kept }, Some(Kind::Table));
         } else {
             let topic = ["s1", "s2", "s3"][self.random.below(3)].to_owned();
-            self.add(&[], Op::Stream { topic }, Some(Kind::Stream));
+            self.add(
+                &[],
+                Op::Stream {
+                    topic,
+                    more: Vec::new(),
+                },
+                Some(Kind::Stream),
+            );
         }
     }
 
@@ -170,6 +179,7 @@ impl Generator {
                 .then(|| format!("store-{}", self.next_id + 1)),
             every_update: self.random.one_in(5),
             no_changelog: self.random.one_in(12),
+            history: None,
         }
     }
 

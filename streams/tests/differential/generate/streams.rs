@@ -28,9 +28,9 @@ impl Generator {
                 if let Some(table) = self.any(Kind::Table) {
                     let left = self.random.one_in(2);
                     let op = if left {
-                        Op::LeftJoinTable
+                        Op::LeftJoinTable { grace: None }
                     } else {
-                        Op::JoinTable
+                        Op::JoinTable { grace: None }
                     };
                     self.add(&[id, table], op, stream);
                 }

@@ -15,7 +15,9 @@ import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.TopologyConfig;
 import org.apache.kafka.streams.kstream.*;
 import org.apache.kafka.streams.processor.StateStore;
+import org.apache.kafka.streams.processor.TopicNameExtractor;
 import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.Stores;
 
 /**
  * Builds the topology that a list of steps describes.
@@ -68,9 +70,18 @@ final class Interpreter {
             consumed = consumed.withName(name(step));
         }
         return switch (op(step)) {
-            case "stream" -> builder.stream(topic, consumed);
-            case "table" -> builder.table(topic, consumed, keyValue(step, TEXT));
-            case "global_table" -> builder.globalTable(topic, consumed, keyValue(step, TEXT));
+            case "stream" -> {
+                List<String> topics = new ArrayList<>(List.of(topic));
+                step.path("more").forEach(more -> topics.add(more.asText()));
+                yield builder.stream(topics, consumed);
+            }
+            case "table" -> step.has("history")
+                ? builder.table(topic, consumed, versioned(step))
+                : builder.table(topic, consumed, keyValue(step, TEXT));
+            // With a store that has no name, Kafka Streams finds none.
+            case "global_table" -> step.has("store")
+                ? builder.globalTable(topic, consumed, keyValue(step, TEXT))
+                : builder.globalTable(topic, consumed);
             default -> throw new IllegalArgumentException(step.toString());
         };
     }
@@ -123,6 +134,15 @@ final class Interpreter {
                 stream.to(text(step, "topic"), name(step) == null ? produced : produced.withName(name(step)));
                 yield null;
             }
+            case "to_dynamic" -> {
+                TopicNameExtractor<String, String> extractor = dynamic(text(step, "topic"), f);
+                Produced<String, String> produced = Produced.with(TEXT, TEXT);
+                stream.to(extractor, name(step) == null ? produced : produced.withName(name(step)));
+                yield null;
+            }
+            case "process_values" -> named == null
+                ? stream.processValues(Processors.numbered(text(step, "kind"), text(step, "store")))
+                : stream.processValues(Processors.numbered(text(step, "kind"), text(step, "store")), named);
             case "to_table" -> (named == null
                 ? stream.toTable(keyValue(step, TEXT))
                 : stream.toTable(named, keyValue(step, TEXT))).mapValues(value -> value);
@@ -133,7 +153,9 @@ final class Interpreter {
     }
 
     private Object joinOfStream(JsonNode step, KStream<String, String> stream) {
-        Joined<String, String, String> joined = Joined.with(TEXT, TEXT, TEXT, name(step));
+        Joined<String, String, String> joined = step.has("grace")
+            ? Joined.with(TEXT, TEXT, TEXT, name(step), millis(step, "grace"))
+            : Joined.with(TEXT, TEXT, TEXT, name(step));
         String kf = text(step, "kf");
         Named named = named(step);
         KeyValueMapper<String, String, String> select = (k, v) -> Functions.key(kf, k, v);
@@ -370,6 +392,9 @@ final class Interpreter {
                     ? named == null ? table.mapValues(map, keyValue(step, TEXT)) : table.mapValues(map, named, keyValue(step, TEXT))
                     : named == null ? table.mapValues(map) : table.mapValues(map, named);
             }
+            case "table_transform_values" -> named == null
+                ? table.transformValues(() -> Processors.mapper(f))
+                : table.transformValues(() -> Processors.mapper(f), named);
             case "to_stream" -> (named == null ? table.toStream() : table.toStream(named)).mapValues(value -> value);
             case "table_to" -> {
                 table.toStream().to(text(step, "topic"), Produced.with(TEXT, TEXT));
@@ -454,6 +479,21 @@ final class Interpreter {
 
     private Grouped<String, String> grouped(JsonNode step) {
         return name(step) == null ? Grouped.with(TEXT, TEXT) : Grouped.with(name(step), TEXT, TEXT);
+    }
+
+    private Materialized<String, String, KeyValueStore<Bytes, byte[]>> versioned(JsonNode step) {
+        Materialized<String, String, KeyValueStore<Bytes, byte[]>> materialized = Materialized
+            .<String, String>as(Stores.persistentVersionedKeyValueStore(text(step, "store"), millis(step, "history")))
+            .withKeySerde(TEXT)
+            .withValueSerde(TEXT);
+        if (step.path("every_update").asBoolean()) {
+            materialized = materialized.withCachingDisabled();
+        }
+        return step.path("no_changelog").asBoolean() ? materialized.withLoggingDisabled() : materialized;
+    }
+
+    private static TopicNameExtractor<String, String> dynamic(String topic, String f) {
+        return (k, v, context) -> topic + (Functions.test(f, k, v) ? "-yes" : "-no");
     }
 
     private <V> Materialized<String, V, KeyValueStore<Bytes, byte[]>> keyValue(JsonNode step, Serde<V> values) {
