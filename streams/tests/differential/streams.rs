@@ -72,6 +72,13 @@ pub(crate) fn of_stream(
             let grouped = stream.group_by(move |key, value| apply::key(&kf, key, value));
             return Some(Made::Grouped(grouped));
         }
+        _ => joined(step, &stream, results),
+    };
+    Some(Made::Stream(made))
+}
+
+fn joined(step: &Step, stream: &KStream<Text, Text>, results: &Results) -> KStream<Text, Text> {
+    match step.op.clone() {
         Op::JoinTable { grace } => {
             let join = stream.join(table(step, results));
             match grace {
@@ -98,10 +105,9 @@ pub(crate) fn of_stream(
             let join = stream.join(found).left();
             join.by(|value, found| apply::join(value, found.unwrap_or(&None)))
         }
-        Op::JoinStream { .. } => join_streams(step, &stream, results),
+        Op::JoinStream { .. } => join_streams(step, stream, results),
         op => panic!("{op:?} is not for streams"),
-    };
-    Some(Made::Stream(made))
+    }
 }
 
 fn branches(stream: &KStream<Text, Text>, predicates: Vec<String>) -> Made {
