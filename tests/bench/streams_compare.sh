@@ -7,7 +7,9 @@
 # A case is JOB:memory or JOB:disk, with :at-least-once or :exactly-once; jobs are filter-map, windowed-count, restore
 # and keys. Without one, all cases of the first three run. Settings from the environment: MOLDAU_BIN (target/release/moldau),
 # ROUNDS (3), RECORDS (5,000,000 events), ENTRIES (10,000,000 of the changelog), KEYS (20,000,000), PRIORITY (0; -20
-# gives both jobs priority over the rest of the machine), JAVA_OPTIONS (-Xmx2G), WORK (a directory for state and results).
+# gives both jobs priority over the rest of the machine), JAVA_OPTIONS (-Xmx2G), LIMIT (seconds that one run may take, 900),
+# WORK (a directory for state and results). All cases with three rounds take about an hour on two cores. A run that fails
+# is named and left out of the medians; the script then ends with 1.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/tests/clients
@@ -30,10 +32,18 @@ cases=("$@")
 
 in_front() { setsid -w bash -c 'echo "$0" >/proc/self/autogroup 2>/dev/null; exec "$@"' "${PRIORITY:-0}" "$@"; }
 
-keep() { # CASE SYSTEM, one JSON object on standard input
-  CASE=$1 SYSTEM=$2 python3 -c 'import json, os, sys
+failures=0
+run() { # SYSTEM COMMAND...: keeps the JSON object that the command prints
+  local system=$1
+  shift
+  if in_front timeout "${LIMIT:-900}" "$@" >"$work/figures" && [ -s "$work/figures" ]; then
+    CASE=$case SYSTEM=$system python3 -c 'import json, os, sys
 figures = json.load(sys.stdin)
-print(json.dumps({"case": os.environ["CASE"], "system": os.environ["SYSTEM"], **figures}))' | tee -a "$results"
+print(json.dumps({"case": os.environ["CASE"], "system": os.environ["SYSTEM"], **figures}))' <"$work/figures" | tee -a "$results"
+  else
+    failures=$((failures + 1))
+    echo "failed: $case of $system, or it took longer than ${LIMIT:-900} s" >&2
+  fi
 }
 
 for case in "${cases[@]}"; do
@@ -49,13 +59,13 @@ for case in "${cases[@]}"; do
   [ "$store" = disk ] && options+=(--state-dir "$work/state")
   for _ in $(seq "${ROUNDS:-3}"); do
     rm -rf "$work/state"
-    in_front "$moldau" --json bench streams "$job" "${options[@]}" | keep "$case" moldau
+    run moldau "$moldau" --json bench streams "$job" "${options[@]}"
     rm -rf "$work/state"
     mkdir -p "$work/state"
     # shellcheck disable=SC2086  # several options
-    in_front "$java" ${JAVA_OPTIONS:--Xmx2G} -Djava.io.tmpdir="$work/state" -cp "$classes:$lib/*" \
+    run kafka-streams "$java" ${JAVA_OPTIONS:--Xmx2G} -Djava.io.tmpdir="$work/state" -cp "$classes:$lib/*" \
       -Dlog4j2.configurationFile="$here/java/streams/log4j2.properties" \
-      Bench "$BOOTSTRAP" "$job" "$records" "$store" "$guarantee" | keep "$case" kafka-streams
+      Bench "$BOOTSTRAP" "$job" "$records" "$store" "$guarantee"
   done
 done
 
@@ -74,8 +84,12 @@ figures = [
 print("| case | figure | Moldau | Kafka Streams | ratio |")
 print("|---|---|---|---|---|")
 for case, systems in runs.items():
+    if len(systems) < 2:
+        print(f"{case}: only {' and '.join(systems)} finished", file=sys.stderr)
+        continue
     for name, field, scale in figures:
         ours, theirs = (statistics.median(run[field] for run in systems[s]) * scale for s in ("moldau", "kafka-streams"))
         print(f"| {case.replace(':', ', ')} | {name} | {ours:,.2f} | {theirs:,.2f} | {ours / theirs:.3f} |")
         case = ""
 END
+[ "$failures" = 0 ] || { echo "$failures runs failed" >&2; exit 1; }
