@@ -327,7 +327,7 @@ impl Answer {
     /// subscriptions to foreign keys), the class of what chooses a sink's topic.
     pub(crate) fn comparable(&self) -> Self {
         let mut answer = self.clone();
-        let lines = self.describe.lines();
+        let lines = self.describe.trim_end().lines();
         let lines = lines.map(|line| line.split("(extractor class: ").next().unwrap_or(line));
         answer.describe = lines.collect::<Vec<_>>().join("\n");
         let topics = answer.topics.iter_mut();
