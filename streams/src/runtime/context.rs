@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moldau_client::KString;
+use moldau_client::{KString, ProducerRecord};
 
 use super::cache_budget::CacheBudget;
 use super::error::StreamsError;
@@ -51,7 +51,7 @@ pub(crate) struct TaskState {
 /// A record on its way out of a task.
 #[derive(Debug)]
 pub(crate) struct Output {
-    pub(crate) record: OutputRecord,
+    pub(crate) record: ProducerRecord,
     /// Bytes that decide the partition, where they are not the key.
     pub(crate) partition_key: Option<Bytes>,
     /// Whether it is a change of a store, whose offset the store has to know.
@@ -241,7 +241,7 @@ impl<'a> TaskContext<'a> {
     pub fn send(&mut self, record: OutputRecord) {
         self.state.records_out += 1;
         self.state.outputs.push(Output {
-            record,
+            record: record.into(),
             partition_key: None,
             is_changelog: false,
         });
@@ -252,7 +252,7 @@ impl<'a> TaskContext<'a> {
     pub fn send_partitioned_by(&mut self, record: OutputRecord, partition_key: Bytes) {
         self.state.records_out += 1;
         self.state.outputs.push(Output {
-            record,
+            record: record.into(),
             partition_key: Some(partition_key),
             is_changelog: false,
         });

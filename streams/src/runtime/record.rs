@@ -1,7 +1,7 @@
 //! Records on their way into and out of a task.
 
 use bytes::Bytes;
-use moldau_client::{KString, RecordHeader};
+use moldau_client::{KString, ProducerRecord, RecordHeader};
 
 /// A record of one source partition; key, value and headers are slices of the fetched batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,19 @@ pub struct OutputRecord {
     pub value: Option<Bytes>,
     /// Headers in order.
     pub headers: Vec<RecordHeader>,
+}
+
+impl From<OutputRecord> for ProducerRecord {
+    fn from(record: OutputRecord) -> Self {
+        Self {
+            topic: record.topic,
+            partition: record.partition,
+            timestamp: Some(record.timestamp),
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+        }
+    }
 }
 
 impl OutputRecord {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use moldau_client::{KString, TopicPartition};
+use moldau_client::{KString, ProducerRecord, TopicPartition};
 
 use super::application::SubTopology;
 use super::cache_budget::CacheBudget;
@@ -19,7 +19,7 @@ use super::partition_group::PartitionGroup;
 use super::plan::TaskInput;
 use super::program::TaskProgram;
 use super::punctuation::{PunctuationQueue, PunctuationType};
-use super::record::{OutputRecord, Record};
+use super::record::Record;
 use super::store::{ChangelogRecord, StoreEnvironment, TaskStores};
 use super::task_id::TaskId;
 
@@ -252,10 +252,10 @@ impl Task {
             let topic = KString::copy_from(topic);
             let headers = store.changelog_headers();
             let record = |change: ChangelogRecord| Output {
-                record: OutputRecord {
+                record: ProducerRecord {
                     topic: topic.clone(),
                     partition: Some(partition),
-                    timestamp: change.timestamp,
+                    timestamp: Some(change.timestamp),
                     key: Some(change.key),
                     headers: match change.value {
                         Some(_) => headers.clone(),

@@ -12,7 +12,6 @@ use moldau_client::{
 
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
-use crate::runtime::record::OutputRecord;
 
 /// The writing side of one thread.
 pub(super) struct Writer {
@@ -90,34 +89,20 @@ impl Writer {
             return Ok(());
         }
         self.begin().await?;
+        let sent = self.send_all(outputs).await;
+        outputs.clear();
+        sent
+    }
+
+    async fn send_all(&mut self, outputs: &mut [Output]) -> Result<(), StreamsError> {
         let mut counted = None;
-        for output in outputs.drain(..) {
-            let OutputRecord {
-                topic,
-                partition,
-                timestamp,
-                key,
-                value,
-                headers,
-            } = output.record;
-            let mut record = ProducerRecord {
-                topic,
-                partition,
-                timestamp: Some(timestamp),
-                key,
-                value,
-                headers,
-            };
-            let sent = match &output.partition_key {
-                Some(key) => self.choose_partition(&mut record, key, &mut counted).await,
-                None => Ok(()),
-            };
-            let sent = match sent {
-                Ok(()) => self.send_one(&record, output.is_changelog).await,
-                Err(error) => Err(error),
-            };
+        for output in outputs {
+            let sent = self.send_one(output, &mut counted).await;
             sent.map_err(|error| {
-                self.failed(&format!("write to topic \"{}\"", record.topic), error)
+                self.failed(
+                    &format!("write to topic \"{}\"", output.record.topic),
+                    error,
+                )
             })?;
         }
         Ok(())
@@ -147,9 +132,18 @@ impl Writer {
 
     async fn send_one(
         &mut self,
-        record: &ProducerRecord,
-        is_changelog: bool,
+        output: &mut Output,
+        counted: &mut Option<(KString, i32)>,
     ) -> Result<(), ClientError> {
+        let Output {
+            record,
+            partition_key,
+            is_changelog,
+        } = output;
+        if let Some(key) = partition_key {
+            self.choose_partition(record, key, counted).await?;
+        }
+        let record = &*record;
         let delivery = match &self.sink {
             Sink::AtLeastOnce(producer) => producer.send(record).await?,
             Sink::ExactlyOnce { producer, .. } => match producer {
@@ -157,7 +151,7 @@ impl Writer {
                 None => return Err(ClientError::Closed { object: "producer" }),
             },
         };
-        if is_changelog && let Some(partition) = record.partition {
+        if *is_changelog && let Some(partition) = record.partition {
             self.wrote_changelog(&record.topic, partition, delivery);
         }
         Ok(())

@@ -402,7 +402,7 @@ impl LocalDriver {
                 .or_else(|| partition_key.as_ref().map(by_part));
             let record = LocalRecord {
                 partition,
-                timestamp: output.timestamp,
+                timestamp: output.timestamp.unwrap_or(self.wall_clock_ms),
                 key: output.key,
                 value: output.value,
                 headers: output.headers,

@@ -104,7 +104,7 @@ impl<K: Ord> Changes<K> {
 struct ChangedAt(i64);
 
 impl Merge for ChangedAt {
-    fn merge(&mut self, later: &Self) {
+    fn merge(&mut self, later: &mut Self) {
         self.0 = later.0;
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct KeyLog<K, V> {
 /// A value that can take in a later one of the same key.
 pub(super) trait Merge {
     /// Takes in what came later.
-    fn merge(&mut self, later: &Self);
+    fn merge(&mut self, later: &mut Self);
 }
 
 impl<K: Ord, V: Merge> KeyLog<K, V> {
@@ -34,15 +34,9 @@ impl<K: Ord, V: Merge> KeyLog<K, V> {
     }
 
     /// All entries, each key once, in the order of the keys.
-    pub(super) fn entries(&mut self) -> &[(K, V)] {
+    pub(super) fn entries_mut(&mut self) -> &mut [(K, V)] {
         self.settle();
-        &self.entries
-    }
-
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.settle();
-        let found = self.entries.binary_search_by(|(other, _)| other.cmp(key));
-        self.entries.get_mut(found.ok()?).map(|(_, value)| value)
+        &mut self.entries
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -66,7 +60,7 @@ impl<K: Ord, V: Merge> KeyLog<K, V> {
             self.entries.dedup_by(|later, earlier| {
                 let is_same = later.0 == earlier.0;
                 if is_same {
-                    earlier.1.merge(&later.1);
+                    earlier.1.merge(&mut later.1);
                 }
                 is_same
             });
@@ -85,8 +79,8 @@ mod tests {
     use super::*;
 
     impl Merge for Vec<u32> {
-        fn merge(&mut self, later: &Self) {
-            self.extend(later);
+        fn merge(&mut self, later: &mut Self) {
+            self.append(later);
         }
     }
 
@@ -99,8 +93,6 @@ mod tests {
             expected.entry(key).or_default().push(value);
         }
         assert!(log.entries.len() < 3_000);
-        assert_eq!(log.get_mut(&3), expected.get_mut(&3));
-        assert_eq!(log.get_mut(&700), None);
         assert_eq!(log.into_entries(), Vec::from_iter(expected));
     }
 }

@@ -42,10 +42,7 @@ impl MemoryKeyValueStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let entries = &self.entries;
-        self.changes.take(|key, changed_at| {
-            ChangelogRecord::of(key.clone(), entries.get(key).cloned(), changed_at)
-        })
+        self.changes.take(|_, key| key.clone())
     }
 
     pub(super) fn commit(&mut self) {
@@ -88,7 +85,7 @@ impl KeyValueStore for MemoryKeyValueStore {
 
     fn put(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Result<(), StreamsError> {
         let (key, before) = self.set(key, value, timestamp);
-        self.changes.record(key, timestamp, before);
+        self.changes.record(key, timestamp, before, Some(value));
         Ok(())
     }
 
@@ -97,7 +94,7 @@ impl KeyValueStore for MemoryKeyValueStore {
             Some((key, before)) => (key, Some(before)),
             None => (Bytes::copy_from_slice(key), None),
         };
-        self.changes.record(key, timestamp, before);
+        self.changes.record(key, timestamp, before, None);
         Ok(())
     }
 

@@ -88,13 +88,8 @@ impl MemorySessionStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let keys = &self.keys;
-        self.changes.take(|(end, start, key), changed_at| {
-            let sessions = keys.get(key);
-            let stored = sessions.and_then(|sessions| sessions.get(&(*end, *start)));
-            let key = SessionKey::encode(key, *start, *end);
-            ChangelogRecord::of(key, stored.cloned(), changed_at)
-        })
+        self.changes
+            .take(|_, (end, start, key)| SessionKey::encode(key, *start, *end))
     }
 
     /// Moves retention on, and says whether a session with this end is still kept.
@@ -208,7 +203,7 @@ impl SessionStore for MemorySessionStore {
         }
         let (key, before) = self.set(key, (end, start), stored(value, timestamp));
         let place = (end, start, key);
-        self.changes.record(place, timestamp, before);
+        self.changes.record(place, timestamp, before, Some(value));
         Ok(true)
     }
 
@@ -226,7 +221,7 @@ impl SessionStore for MemorySessionStore {
         if self.is_past_retention(end) {
             self.changes.record_silently(place, before);
         } else {
-            self.changes.record(place, timestamp, before);
+            self.changes.record(place, timestamp, before, None);
         }
         Ok(())
     }

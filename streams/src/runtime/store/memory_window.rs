@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashSet};
 
-use super::changes::{ChangelogRecord, Chunks};
+use super::changes::ChangelogRecord;
 use super::undo::Undo;
 use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
@@ -114,12 +114,8 @@ impl MemoryWindowStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        let (keys, mut chunks) = (&self.keys, Chunks::default());
-        self.changes.take(|(start, key, sequence), changed_at| {
-            let windows = keys.get(key);
-            let stored = windows.and_then(|windows| windows.get(&(*start, *sequence)));
-            let key = WindowKey::encode_in(&mut chunks, key, *start, *sequence);
-            ChangelogRecord::of(key, stored.cloned(), changed_at)
+        self.changes.take(|chunks, (start, key, sequence)| {
+            WindowKey::encode_in(chunks, key, *start, *sequence)
         })
     }
 
@@ -142,19 +138,7 @@ impl MemoryWindowStore {
                 };
                 let kept = windows.split_off(&(start.saturating_add(1), i32::MIN));
                 self.len -= windows.len() as u64;
-                let expired = std::mem::replace(windows, kept);
-                // What was set since the last commit is logged as it was.
-                for ((start, sequence), stored) in expired {
-                    let place = (start, key.clone(), sequence);
-                    let window = WindowKey {
-                        key: &key,
-                        start,
-                        sequence,
-                    };
-                    self.changes.expire(&place, || {
-                        window.record(Some(stored.value), stored.timestamp)
-                    });
-                }
+                *windows = kept;
                 if windows.is_empty() {
                     self.keys.remove(&key);
                 }
@@ -244,7 +228,7 @@ impl WindowStore for MemoryWindowStore {
         }
         let (key, before) = self.set(key, (start, sequence), stored(value, timestamp));
         let place = (start, key, sequence);
-        self.changes.record(place, timestamp, before);
+        self.changes.record(place, timestamp, before, Some(value));
         Ok(true)
     }
 
@@ -265,7 +249,8 @@ impl WindowStore for MemoryWindowStore {
         self.is_live(start);
         let before = self.remove(key, (start, 0));
         let key = Bytes::copy_from_slice(key);
-        self.changes.record((start, key, 0), timestamp, before);
+        let place = (start, key, 0);
+        self.changes.record(place, timestamp, before, None);
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! What has changed in a store in memory since the last commit, and what was there before: for the
 //! changelog, and for the way back when the changes cannot be committed.
 
-use super::changes::ChangelogRecord;
+use bytes::Bytes;
+
+use super::changes::{ChangelogRecord, Chunks};
 use super::key_log::{KeyLog, Merge};
 
-/// Changed keys with the time of the last change, in key order so that runs can be repeated, and
-/// with the values before the first one.
+/// Changed keys with the time and value of the last change, in key order so that runs can be
+/// repeated, and with the values before the first one.
 ///
 /// A store without a changelog records nothing.
 #[derive(Debug)]
@@ -25,11 +27,14 @@ struct Change<V> {
     /// Whether the changelog is told.
     is_logged: bool,
     before: Option<V>,
+    /// What the changelog gets.
+    now: Option<Bytes>,
 }
 
 impl<V> Merge for Change<V> {
     /// What was there before the first change stays.
-    fn merge(&mut self, later: &Self) {
+    fn merge(&mut self, later: &mut Self) {
+        self.now = later.now.take();
         if later.is_logged {
             self.timestamp = later.timestamp;
             self.is_logged = true;
@@ -47,22 +52,28 @@ impl<K: Ord, V> Undo<K, V> {
         }
     }
 
-    /// A key has changed that had the value `before`.
-    pub(super) fn record(&mut self, key: K, timestamp: i64, before: Option<V>) {
-        self.change(key, timestamp, true, before);
-    }
-
-    /// As [`record`](Self::record), for a change that the changelog need not know.
-    pub(super) fn record_silently(&mut self, key: K, before: Option<V>) {
-        self.change(key, 0, false, before);
-    }
-
-    fn change(&mut self, key: K, timestamp: i64, is_logged: bool, before: Option<V>) {
+    /// A key that had the value `before` has the value `now`.
+    pub(super) fn record(&mut self, key: K, timestamp: i64, before: Option<V>, now: Option<&[u8]>) {
         if self.logged {
             let change = Change {
                 timestamp,
-                is_logged,
+                is_logged: true,
                 before,
+                now: now.map(Bytes::copy_from_slice),
+            };
+            self.changed.add(key, change);
+        }
+    }
+
+    /// As [`record`](Self::record), for a change that the changelog need not know; if it is told of
+    /// another one, it gets a tombstone.
+    pub(super) fn record_silently(&mut self, key: K, before: Option<V>) {
+        if self.logged {
+            let change = Change {
+                timestamp: 0,
+                is_logged: false,
+                before,
+                now: None,
             };
             self.changed.add(key, change);
         }
@@ -74,25 +85,21 @@ impl<K: Ord, V> Undo<K, V> {
         }
     }
 
-    /// A value leaves the store because it is old, and is logged as it was if it has changed since the last commit.
-    pub(super) fn expire(&mut self, key: &K, record: impl FnOnce() -> ChangelogRecord) {
-        if let Some(change) = self.changed.get_mut(key)
-            && std::mem::take(&mut change.is_logged)
-        {
-            self.expired.push(record());
-        }
-    }
-
-    /// What the changelog gets: finished records, and behind them `record` of each changed key and
-    /// the time of its change.
+    /// What the changelog gets: finished records, and behind them one of each changed key, whose
+    /// bytes `key` makes.
     pub(super) fn take(
         &mut self,
-        mut record: impl FnMut(&K, i64) -> ChangelogRecord,
+        mut key: impl FnMut(&mut Chunks, &K) -> Bytes,
     ) -> Vec<ChangelogRecord> {
         let mut records = std::mem::take(&mut self.expired);
-        let changed = self.changed.entries().iter();
+        let mut chunks = Chunks::default();
+        let changed = self.changed.entries_mut().iter_mut();
         let logged = changed.filter(|(_, change)| change.is_logged);
-        records.extend(logged.map(|(key, change)| record(key, change.timestamp)));
+        records.extend(logged.map(|(place, change)| ChangelogRecord {
+            key: key(&mut chunks, place),
+            value: change.now.take(),
+            timestamp: change.timestamp,
+        }));
         self.set_aside();
         records
     }
