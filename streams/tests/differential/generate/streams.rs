@@ -71,6 +71,12 @@ impl Generator {
     }
 
     pub(super) fn join_streams(&mut self, id: u32) {
+        let joins = self.steps.iter();
+        let joins = joins.filter(|step| matches!(step.op, Op::JoinStream { .. }));
+        // Each makes many records of one; a fourth behind three may fill all memory.
+        if joins.count() >= 3 {
+            return;
+        }
         let Some(other) = self.any(Kind::Stream) else {
             return;
         };
