@@ -3,7 +3,7 @@
 //! A change may fail while later ones are on their way, which then stand on what was before it, as a
 //! replay of the log would have it. One of them may remove the group, and others begin the next one
 //! of its name: what failed is then taken back from what the removal keeps, not from that next one.
-//! What stands on a change of protocol that failed is refused, and removed from the log again.
+//! What stands on a removal or a change of protocol that failed is refused, and removed from the log.
 
 use std::collections::BTreeMap;
 
@@ -74,27 +74,21 @@ impl Coordinator {
         &mut self,
         id: AppendId,
         group_id: &KString,
-        mut prior: Prior,
+        prior: Prior,
         error: ErrorCode,
         actions: &mut Vec<Action>,
     ) {
         let later = later(&mut self.pending, id, group_id);
-        match (&mut prior, later.prior) {
-            (Prior::Consumer(group), Some(Prior::Consumer(removed_again))) => {
-                make_again(group, later.changes);
-                *removed_again = group.clone();
-                return;
-            }
-            (Prior::Consumer(group), None) => make_again(group, later.changes),
-            (Prior::Classic(_), None) if later.changes.is_empty() => {}
-            _ => return self.bring_back_alone(id, group_id, prior, error, actions),
+        if later.prior.is_none() && later.changes.is_empty() {
+            return self.restore(group_id, prior, error, actions);
         }
-        self.restore(group_id, prior, error, actions);
+        self.bring_back_alone(id, group_id, prior, error, actions);
     }
 
-    /// A group does not change its protocol after all, while changes are on their way that stand on
-    /// it. Alone they would make half a group: whoever waits for them is refused, and what of them
-    /// gets into the log is removed there.
+    /// A group does not change its protocol or stays after all, while changes are on their way that
+    /// stand on the other or the next group. Alone they would make half a group, and in this one
+    /// they would give partitions away that others have: whoever waits for them is refused, and
+    /// what of them gets into the log is removed there.
     fn bring_back_alone(
         &mut self,
         id: AppendId,

@@ -81,13 +81,14 @@ impl World {
         let id = transactional_id(from.index);
         self.next_producer_id += 1;
         let (fresh, now_ms) = (ProducerId(self.next_producer_id), self.now_ms);
+        let timeout_ms = TIMEOUTS_MS[self.random.random_range(0..TIMEOUTS_MS.len())];
         let Some(node) = &mut self.node else { return };
         let caller = caller(node.await_answer(Origin::Begin(from)));
         let coordinator = &mut node.transactions.coordinator;
         let fresh = coordinator.wants_producer_id(&id).then_some(fresh);
         let request = InitProducerIdRequest {
             transactional_id: Some(id),
-            transaction_timeout_ms: TIMEOUT_MS,
+            transaction_timeout_ms: timeout_ms,
             producer_id: -1,
             producer_epoch: -1,
             ..Default::default()
@@ -392,5 +393,5 @@ impl crate::simulate::node::Node {
 /// Rounds that transactions are followed for at most.
 const FOLLOWED: u32 = 20;
 
-/// `transaction.timeout.ms` of the producers.
-const TIMEOUT_MS: i32 = 600_000;
+/// `transaction.timeout.ms` of the producers: some are over soon, so that the coordinator aborts.
+const TIMEOUTS_MS: [i32; 3] = [5_000, 60_000, 600_000];
