@@ -15,6 +15,7 @@ pub(crate) struct PartitionGroup {
     max_task_idle_ms: i64,
     /// Since when the group waits for inputs that are empty although all of them was read.
     idle_since_ms: Option<i64>,
+    /// Counts what was added and taken, for [`RecordQueue::waits_since`].
     turn: u64,
 }
 
