@@ -231,6 +231,7 @@ impl<'a> Compiler<'a> {
             origin_topic: KString::default(),
             origin_offset: -1,
             buffer: BytesMut::new(),
+            looked_up: BytesMut::new(),
             wake_at: i64::MAX,
             flushing: NodeId::default(),
         };

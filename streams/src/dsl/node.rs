@@ -44,6 +44,20 @@ pub(crate) trait Node<K, V>: Send {
         ))
     }
 
+    /// Whether this node needs neither key nor value of a record that comes with the bytes of both.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
+
+    /// As [`process`](Self::process), for a record with the bytes of key and value, neither of
+    /// them null. Only called for a node that [takes bytes](Self::takes_bytes).
+    fn process_bytes(&mut self, cx: &mut Cx<'_, '_>, meta: &Meta<'_>) -> Result<(), StreamsError> {
+        let _ = (cx, meta);
+        Err(StreamsError::topology(
+            "an operator that needs keys and values was given their bytes only",
+        ))
+    }
+
     /// Commit boundary: emits what is pending if it is this node's [turn](ProgramState::flushes),
     /// then flushes the children.
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError>;
@@ -231,6 +245,8 @@ pub(crate) struct ProgramState {
     pub(crate) origin_offset: i64,
     /// Bytes are written here and cut off.
     pub(crate) buffer: BytesMut,
+    /// The last key that was only looked up, so that its memory is used again.
+    pub(crate) looked_up: BytesMut,
     /// Wall-clock time at which a node wants a commit; `i64::MAX` if none does.
     pub(crate) wake_at: i64,
     /// The node whose turn it is at a commit.
@@ -363,6 +379,23 @@ impl<K, V> Children<K, V> {
     ) -> Result<(), StreamsError> {
         for node in &mut self.nodes {
             node.process_key(cx, key, meta)?;
+        }
+        Ok(())
+    }
+
+    /// Whether no child needs more than the bytes of keys and values.
+    pub(crate) fn take_bytes(&self) -> bool {
+        self.nodes.iter().all(|node| node.takes_bytes())
+    }
+
+    /// Pushes a record of which only the bytes are there.
+    pub(crate) fn push_bytes(
+        &mut self,
+        cx: &mut Cx<'_, '_>,
+        meta: &Meta<'_>,
+    ) -> Result<(), StreamsError> {
+        for node in &mut self.nodes {
+            node.process_bytes(cx, meta)?;
         }
         Ok(())
     }

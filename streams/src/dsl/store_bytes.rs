@@ -1,5 +1,7 @@
 //! The bytes behind a typed store: a key-value store or a window store of the task.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use super::graph::Store;
@@ -45,7 +47,7 @@ impl StoreBytes {
     pub(crate) fn load(
         &self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
     ) -> Result<Option<StoredValue>, StreamsError> {
         match self.kind {
             Kind::KeyValue => task.store(self.index)?.get(key),
@@ -55,16 +57,28 @@ impl StoreBytes {
             }
             Kind::Windowed => {
                 let (key, start) = self.window_key(key)?;
-                task.window_store(self.index)?.get(&key, start)
+                task.window_store(self.index)?.get(key, start)
             }
         }
+    }
+
+    /// As [`load`](Self::load), decoded and ready to be shared, with the length of its bytes.
+    pub(crate) fn load_shared<V: Serde>(
+        &self,
+        task: &mut TaskContext<'_>,
+        key: &[u8],
+    ) -> Result<(Option<Arc<Option<V>>>, i64, usize), StreamsError> {
+        let loaded = self.load(task, key)?;
+        let length = loaded.as_ref().map_or(0, |stored| stored.value.len());
+        let (value, timestamp) = self.decode(loaded)?;
+        Ok((Some(Arc::new(value)), timestamp, length))
     }
 
     /// What was valid at a point of event time; only of a versioned store.
     pub(crate) fn load_as_of(
         &self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         timestamp: i64,
     ) -> Result<Option<StoredValue>, StreamsError> {
         let store = task.versioned_store(self.index)?;
@@ -79,7 +93,7 @@ impl StoreBytes {
     pub(crate) fn put_version(
         &self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         value: Option<&[u8]>,
         timestamp: i64,
     ) -> Result<VersionPut, StreamsError> {
@@ -89,7 +103,7 @@ impl StoreBytes {
     pub(crate) fn put(
         &self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         value: &[u8],
         timestamp: i64,
     ) -> Result<(), StreamsError> {
@@ -99,22 +113,21 @@ impl StoreBytes {
         let (key, start) = self.window_key(key)?;
         let store = task.window_store(self.index)?;
         // A window that is beyond retention by now is emitted, but not kept.
-        store.put(&key, start, value, timestamp)?;
+        store.put(key, start, value, timestamp)?;
         Ok(())
     }
 
     pub(crate) fn delete(
         &self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         timestamp: i64,
     ) -> Result<(), StreamsError> {
         if self.kind != Kind::Windowed {
             return task.store(self.index)?.delete(key, timestamp);
         }
         let (key, start) = self.window_key(key)?;
-        task.window_store(self.index)?
-            .delete(&key, start, timestamp)
+        task.window_store(self.index)?.delete(key, start, timestamp)
     }
 
     /// Value and timestamp of what was loaded; -1 is the timestamp of nothing.
@@ -139,7 +152,7 @@ impl StoreBytes {
         encoded.map_err(|error| self.error(format!("cannot write a value: {error}")))
     }
 
-    fn window_key(&self, key: &Bytes) -> Result<(Bytes, i64), StreamsError> {
+    fn window_key<'k>(&self, key: &'k [u8]) -> Result<(&'k [u8], i64), StreamsError> {
         split_windowed(key).ok_or_else(|| self.error("was given a key without a window".to_owned()))
     }
 

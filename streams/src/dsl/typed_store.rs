@@ -7,24 +7,29 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use hashbrown::HashMap;
-use hashbrown::hash_map::EntryRef;
+use bytes::{Bytes, BytesMut};
+use hashbrown::DefaultHashBuilder;
+use indexmap::IndexMap;
+use indexmap::map::RawEntryApiV1;
+use indexmap::map::raw_entry_v1::RawEntryMut;
 use moldau_client::RecordHeader;
 
 use super::graph::Store;
 use super::serde::Serde;
 use super::store_bytes::StoreBytes;
-use crate::runtime::{CacheBudget, StoreIndex, StreamsError, TaskContext, VersionPut};
+use super::windowed::copied_key;
+use crate::runtime::{CacheBudget, CompactKey, StoreIndex, StreamsError, TaskContext, VersionPut};
 
 /// A typed store.
 pub(crate) struct TypedStore<V> {
     bytes: StoreBytes,
     caching: bool,
     sends_old: bool,
-    entries: HashMap<Bytes, Entry<V>>,
-    /// Keys that changed since the last flush, in the order they first did.
-    dirty: Vec<Bytes>,
+    entries: IndexMap<CompactKey, Entry<V>, DefaultHashBuilder>,
+    /// Places in `entries` of those that changed since the last flush, in the order they first did.
+    dirty: Vec<usize>,
+    /// Keys that are written back are cut off from here.
+    keys: BytesMut,
     /// How many changes there were; numbers them.
     changes: u64,
     /// Whether a key changed again after another, so that `dirty` is not in the order of changes.
@@ -37,19 +42,20 @@ pub(crate) struct TypedStore<V> {
 
 /// A cached entry.
 struct Entry<V> {
-    /// The value; shared only for the time in which it is emitted.
-    value: Arc<Option<V>>,
+    /// The value; shared only for the time in which it is emitted. None if it is forgotten.
+    value: Option<Arc<Option<V>>>,
     timestamp: i64,
     /// Headers of the record that changed it last.
     headers: Vec<RecordHeader>,
     /// Number of its last change; 0 if that was written back.
     changed: u64,
-    /// What is counted for it: key and value as bytes, and what is around them.
+    /// What was taken from the budget for it.
     counted_bytes: usize,
 }
 
 /// What a changed entry emits.
 pub(crate) struct Emission<V> {
+    pub(crate) raw_key: Bytes,
     pub(crate) value: Arc<Option<V>>,
     /// The value before, where later operators asked for it.
     pub(crate) old: Option<Arc<Option<V>>>,
@@ -67,8 +73,9 @@ impl<V: Serde> TypedStore<V> {
             bytes: StoreBytes::new(index, store),
             caching: store.caching,
             sends_old: store.sends_old,
-            entries: HashMap::new(),
+            entries: IndexMap::default(),
             dirty: Vec::new(),
+            keys: BytesMut::new(),
             changes: 0,
             is_reordered: false,
             share: Share::default(),
@@ -82,11 +89,12 @@ impl<V: Serde> TypedStore<V> {
     pub(crate) fn get(
         &mut self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
     ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
-        if let Some(entry) = self.entries.get(key) {
+        let cached = self.entries.get(key);
+        if let Some((entry, value)) = cached.and_then(|e| e.value.as_ref().map(|v| (e, v))) {
             self.hits += 1;
-            return Ok((Arc::clone(&entry.value), entry.timestamp));
+            return Ok((Arc::clone(value), entry.timestamp));
         }
         self.misses += 1;
         let loaded = self.bytes.load(task, key)?;
@@ -98,15 +106,15 @@ impl<V: Serde> TypedStore<V> {
     pub(crate) fn set(
         &mut self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         headers: &[RecordHeader],
         value: &Arc<Option<V>>,
         timestamp: i64,
     ) -> Result<(), StreamsError> {
-        self.update(task, key, headers, |_, _| timestamp)?;
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.value = Arc::clone(value);
-        }
+        let place = self.change(task, key, headers)?;
+        let entry = &mut self.entries[place];
+        entry.value = Some(Arc::clone(value));
+        entry.timestamp = timestamp;
         Ok(())
     }
 
@@ -115,52 +123,24 @@ impl<V: Serde> TypedStore<V> {
     pub(crate) fn update(
         &mut self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         headers: &[RecordHeader],
         change: impl FnOnce(&mut Option<V>, i64) -> i64,
     ) -> Result<(), StreamsError> {
-        let entry = match self.entries.entry_ref(key.as_ref()) {
-            EntryRef::Occupied(occupied) => {
-                self.hits += 1;
-                match occupied.get().changed {
-                    0 => self.dirty.push(occupied.key().clone()),
-                    last => self.is_reordered |= last != self.changes,
-                }
-                occupied.into_mut()
-            }
-            EntryRef::Vacant(vacant) => {
-                self.misses += 1;
-                let loaded = self.bytes.load(task, key)?;
-                let value_bytes = loaded.as_ref().map_or(0, |stored| stored.value.len());
-                let (value, timestamp) = self.bytes.decode(loaded)?;
-                // A copy of its own, so that the cache does not keep fetched batches alive.
-                let key = Bytes::copy_from_slice(key);
-                let counted_bytes =
-                    key.len() + value_bytes + size_of::<Entry<V>>() + ENTRY_OVERHEAD;
-                self.share.take(task, counted_bytes);
-                self.dirty.push(key.clone());
-                let entry = Entry {
-                    value: Arc::new(value),
-                    timestamp,
-                    headers: Vec::new(),
-                    changed: 0,
-                    counted_bytes,
-                };
-                vacant.insert_entry_with_key(key, entry).into_mut()
-            }
-        };
-        self.changes += 1;
-        entry.changed = self.changes;
-        if Arc::get_mut(&mut entry.value).is_none() {
-            // Still being emitted, which no operator does: copied by way of its bytes.
-            let raw = self.bytes.encode(entry.value.as_ref().as_ref())?;
+        let place = self.change(task, key, headers)?;
+        let entry = &mut self.entries[place];
+        let value = entry.value.get_or_insert_default();
+        if Arc::get_mut(value).is_none() {
+            // Another table has the same value, or it is still being emitted: copied by way of
+            // its bytes.
+            let raw = self.bytes.encode(value.as_ref().as_ref())?;
             let stored = raw.map(|value| crate::runtime::StoredValue {
                 value,
                 timestamp: entry.timestamp,
             });
-            entry.value = Arc::new(self.bytes.decode(stored)?.0);
+            *value = Arc::new(self.bytes.decode(stored)?.0);
         }
-        if let Some(value) = Arc::get_mut(&mut entry.value) {
+        if let Some(value) = Arc::get_mut(value) {
             let timestamp = if value.is_some() {
                 entry.timestamp
             } else {
@@ -172,10 +152,54 @@ impl<V: Serde> TypedStore<V> {
                 *value = None;
             }
         }
+        Ok(())
+    }
+
+    /// The place of a key's entry, which counts as changed from now on.
+    fn change(
+        &mut self,
+        task: &mut TaskContext<'_>,
+        key: &[u8],
+        headers: &[RecordHeader],
+    ) -> Result<usize, StreamsError> {
+        let (place, entry) = match self.entries.raw_entry_mut_v1().from_key(key) {
+            RawEntryMut::Occupied(found) => {
+                let place = found.index();
+                let entry = found.into_mut();
+                if entry.value.is_some() {
+                    self.hits += 1;
+                } else {
+                    self.misses += 1;
+                    (entry.value, entry.timestamp, _) = self.bytes.load_shared(task, key)?;
+                }
+                (place, entry)
+            }
+            RawEntryMut::Vacant(vacant) => {
+                self.misses += 1;
+                let (value, timestamp, value_bytes) = self.bytes.load_shared(task, key)?;
+                let counted_bytes = counted_bytes::<V>(key, value_bytes);
+                self.share.take(task, counted_bytes);
+                let entry = Entry {
+                    value,
+                    timestamp,
+                    headers: Vec::new(),
+                    changed: 0,
+                    counted_bytes,
+                };
+                let place = vacant.index();
+                (place, vacant.insert(CompactKey::from(key), entry).1)
+            }
+        };
+        match entry.changed {
+            0 => self.dirty.push(place),
+            last => self.is_reordered |= last != self.changes,
+        }
+        self.changes += 1;
+        entry.changed = self.changes;
         if !entry.headers.is_empty() || !headers.is_empty() {
             entry.headers = headers.to_vec();
         }
-        Ok(())
+        Ok(place)
     }
 
     /// Whether changes must be written and emitted now, because there is no cache or no room.
@@ -183,14 +207,14 @@ impl<V: Serde> TypedStore<V> {
         !self.is_caching(task) || self.share.is_exceeded
     }
 
-    /// The keys that changed since the last call, in the order of their last changes.
-    pub(crate) fn take_dirty(&mut self) -> Vec<Bytes> {
-        let mut keys = std::mem::take(&mut self.dirty);
+    /// The places of what changed since the last call, in the order of their last changes, to be
+    /// [written back](Self::write_back). They are good until it is [flushed](Self::flushed).
+    pub(crate) fn take_dirty(&mut self) -> Vec<usize> {
+        let mut places = std::mem::take(&mut self.dirty);
         if std::mem::take(&mut self.is_reordered) {
-            let changed = |key: &Bytes| self.entries.get(key).map_or(0, |entry| entry.changed);
-            keys.sort_by_cached_key(changed);
+            places.sort_unstable_by_key(|place| self.entries[*place].changed);
         }
-        keys
+        places
     }
 
     /// Writes a changed entry to the store and says what to emit: nothing, if a key that never
@@ -198,33 +222,35 @@ impl<V: Serde> TypedStore<V> {
     pub(crate) fn write_back(
         &mut self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        place: usize,
     ) -> Result<Option<Emission<V>>, StreamsError> {
-        if self.bytes.is_versioned() {
-            return self.write_version(task, key);
-        }
         let is_caching = self.is_caching(task);
-        let Some(entry) = self.entries.get_mut(key) else {
+        let Some((key, entry)) = self.entries.get_index_mut(place) else {
             return Ok(None);
         };
+        let key = key.as_ref();
         entry.changed = 0;
+        let value = entry.value.get_or_insert_default();
         let mut emission = Emission {
-            value: Arc::clone(&entry.value),
+            raw_key: copied_key(&mut self.keys, key),
+            value: Arc::clone(value),
             old: None,
-            raw_value: None,
+            raw_value: self.bytes.encode(value.as_ref().as_ref())?,
             timestamp: entry.timestamp,
             headers: std::mem::take(&mut entry.headers),
             is_latest: true,
         };
-        emission.raw_value = self.bytes.encode(emission.value.as_ref().as_ref())?;
-        let before = if self.sends_old {
+        if self.sends_old {
             let loaded = self.bytes.load(task, key)?;
-            Some(self.bytes.decode::<V>(loaded)?.0)
-        } else {
-            None
-        };
+            emission.old = Some(Arc::new(self.bytes.decode(loaded)?.0));
+        }
+        if self.bytes.is_versioned() {
+            // It may not be the latest one, which is what a look-up wants.
+            entry.value = None;
+            return self.write_version(task, emission);
+        }
         let value_bytes = emission.raw_value.as_ref().map_or(0, Bytes::len);
-        let counted_bytes = key.len() + value_bytes + size_of::<Entry<V>>() + ENTRY_OVERHEAD;
+        let counted_bytes = counted_bytes::<V>(key, value_bytes);
         if counted_bytes > entry.counted_bytes {
             self.share.take(task, counted_bytes - entry.counted_bytes);
             entry.counted_bytes = counted_bytes;
@@ -236,7 +262,7 @@ impl<V: Serde> TypedStore<V> {
             }
             None => {
                 // Without a cache every update is emitted, as Kafka Streams does.
-                let existed = match &before {
+                let existed = match &emission.old {
                     Some(before) => before.is_some(),
                     None => is_caching && self.bytes.load(task, key)?.is_some(),
                 };
@@ -247,40 +273,26 @@ impl<V: Serde> TypedStore<V> {
                 emits
             }
         };
-        emission.old = before.map(Arc::new);
         Ok(emits.then_some(emission))
     }
 
-    /// Puts a version and says what to emit: nothing, if it is too late. The entry is forgotten,
-    /// because it may not be the latest one, which is what a look-up wants.
+    /// Puts a version and says what to emit: nothing, if it is too late.
     fn write_version(
-        &mut self,
+        &self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        emission: Emission<V>,
     ) -> Result<Option<Emission<V>>, StreamsError> {
-        let Some(entry) = self.entries.remove(key) else {
-            return Ok(None);
-        };
-        let before = if self.sends_old {
-            let loaded = self.bytes.load(task, key)?;
-            Some(Arc::new(self.bytes.decode::<V>(loaded)?.0))
-        } else {
-            None
-        };
-        let raw_value = self.bytes.encode(entry.value.as_ref().as_ref())?;
-        let (value, timestamp) = (raw_value.as_deref(), entry.timestamp);
-        let put = self.bytes.put_version(task, key, value, timestamp)?;
+        let (value, timestamp) = (emission.raw_value.as_deref(), emission.timestamp);
+        let put = self
+            .bytes
+            .put_version(task, &emission.raw_key, value, timestamp)?;
         if put == VersionPut::TooLate {
             task.drop_records(1);
             return Ok(None);
         }
         Ok(Some(Emission {
-            value: entry.value,
-            old: before,
-            raw_value,
-            timestamp,
-            headers: entry.headers,
             is_latest: put == VersionPut::Latest,
+            ..emission
         }))
     }
 
@@ -288,7 +300,7 @@ impl<V: Serde> TypedStore<V> {
     pub(crate) fn get_as_of(
         &mut self,
         task: &mut TaskContext<'_>,
-        key: &Bytes,
+        key: &[u8],
         timestamp: i64,
     ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
         let loaded = self.bytes.load_as_of(task, key, timestamp)?;
@@ -305,6 +317,9 @@ impl<V: Serde> TypedStore<V> {
         (self.hits, self.misses) = (0, 0);
         if self.must_flush(task) || task.cache_budget().is_exceeded() {
             self.entries.retain(|_, entry| entry.changed != 0);
+            // They have new places now.
+            self.dirty = (0..self.entries.len()).collect();
+            self.is_reordered = !self.dirty.is_empty();
             let kept = self.entries.values().map(|entry| entry.counted_bytes).sum();
             self.share.give_back_all_but(kept);
         }
@@ -356,7 +371,13 @@ impl Drop for Share {
     }
 }
 
-/// Hash map slot, list of changed keys, allocator and the value's own memory of one entry, about.
-const ENTRY_OVERHEAD: usize = 128;
+/// What is counted for an entry: key and value as bytes, and what is around them.
+const fn counted_bytes<V>(key: &[u8], value_bytes: usize) -> usize {
+    let in_map = size_of::<CompactKey>() + size_of::<Entry<V>>();
+    in_map + CompactKey::outside(key) + value_bytes + ENTRY_OVERHEAD
+}
+
+/// The value's own memory of one entry, its hash and place, room to grow and the allocator, about.
+const ENTRY_OVERHEAD: usize = 112;
 /// The timestamp of what is not there.
 const NO_TIMESTAMP: i64 = -1;

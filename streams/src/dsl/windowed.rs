@@ -71,19 +71,37 @@ pub(crate) fn split<W: WindowBounds>(bytes: &Bytes) -> Option<(Bytes, W)> {
 }
 
 /// Cuts `key | start` in two.
-pub(crate) fn split_windowed(bytes: &Bytes) -> Option<(Bytes, i64)> {
-    split::<Window>(bytes).map(|(key, window)| (key, window.start))
+pub(crate) fn split_windowed(bytes: &[u8]) -> Option<(&[u8], i64)> {
+    let (key, start) = bytes.split_last_chunk()?;
+    Some((key, i64::from_be_bytes(*start)))
 }
 
 /// Puts a window's bytes behind a key's, in a shared buffer.
 pub(crate) fn windowed_key<W: WindowBounds>(buffer: &mut BytesMut, key: &[u8], window: W) -> Bytes {
-    let length = key.len() + W::BYTES;
-    if buffer.capacity() < length {
-        buffer.reserve(CHUNK.max(length));
-    }
+    make_room(buffer, key.len() + W::BYTES);
     buffer.put_slice(key);
     window.put(buffer);
     buffer.split().freeze()
+}
+
+/// Overwrites a buffer with a window's bytes behind a key's.
+pub(crate) fn write_windowed_key<W: WindowBounds>(buffer: &mut BytesMut, key: &[u8], window: W) {
+    buffer.clear();
+    buffer.put_slice(key);
+    window.put(buffer);
+}
+
+/// A copy of a key in a shared buffer.
+pub(crate) fn copied_key(buffer: &mut BytesMut, key: &[u8]) -> Bytes {
+    make_room(buffer, key.len());
+    buffer.put_slice(key);
+    buffer.split().freeze()
+}
+
+fn make_room(buffer: &mut BytesMut, length: usize) {
+    if buffer.capacity() < length {
+        buffer.reserve(CHUNK.max(length));
+    }
 }
 
 pub(crate) mod sealed {
@@ -198,7 +216,7 @@ impl sealed::Bounds for SessionWindow {
     }
 }
 
-/// Size of the chunks that windowed keys are written to.
+/// Size of the chunks that keys are written to.
 const CHUNK: usize = 64 * 1024;
 
 #[cfg(test)]

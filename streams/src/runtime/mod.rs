@@ -48,6 +48,7 @@ pub use program::{ProgramFactory, TaskProgram};
 pub use punctuation::{PunctuationId, PunctuationType};
 pub use query::{QueryAnswer, QueryEntry, QueryKind, StoreQuery};
 pub use record::{OutputRecord, Record};
+pub(crate) use store::CompactKey;
 pub use store::{
     KeyValueStore, SessionIter, SessionStore, SessionWindow, StoreIter, StoreKind, StorePlace,
     StoreSpec, StoredValue, VersionIter, VersionPut, VersionedStore, VersionedValue, WindowIter,

@@ -1,5 +1,6 @@
 //! Sinks: from typed keys and values to a topic's bytes.
 
+use bytes::Bytes;
 use moldau_client::KString;
 
 use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
@@ -24,6 +25,34 @@ impl<K: Serde, V: Serde> Node<K, V> for Sink {
         cx.state.operator = self.id;
         let key = cx.key_bytes(key, meta, &self.topic)?;
         let value = cx.value_bytes(value, meta, &self.topic)?;
+        self.send::<K>(cx, key, value, meta);
+        Ok(())
+    }
+
+    fn takes_bytes(&self) -> bool {
+        true
+    }
+
+    fn process_bytes(&mut self, cx: &mut Cx<'_, '_>, meta: &Meta<'_>) -> Result<(), StreamsError> {
+        cx.state.operator = self.id;
+        let (key, value) = (meta.raw_key.cloned(), meta.raw_value.cloned());
+        self.send::<K>(cx, key, value, meta);
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
+        Ok(())
+    }
+}
+
+impl Sink {
+    fn send<K: Serde>(
+        &self,
+        cx: &mut Cx<'_, '_>,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        meta: &Meta<'_>,
+    ) {
         let partition_key = key.as_ref().and_then(K::partition_key);
         let record = OutputRecord {
             topic: self.topic.clone(),
@@ -37,11 +66,6 @@ impl<K: Serde, V: Serde> Node<K, V> for Sink {
             Some(part) => cx.task.send_partitioned_by(record, part),
             None => cx.task.send(record),
         }
-        Ok(())
-    }
-
-    fn flush(&mut self, _: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
-        Ok(())
     }
 }
 

@@ -200,24 +200,28 @@ pub(crate) fn emit<K: Data, V: Serde>(
     key_of: impl Fn(&Bytes) -> Result<K, SerdeError>,
 ) -> Result<(), StreamsError> {
     let operator = cx.state.operator;
-    let keys = cx.store::<TypedStore<V>>(store)?.0.take_dirty();
-    for raw_key in keys {
+    let places = cx.store::<TypedStore<V>>(store)?.0.take_dirty();
+    for place in places {
         cx.state.operator = operator;
         let (entries, task) = cx.store::<TypedStore<V>>(store)?;
-        let Some(emission) = entries.write_back(task, &raw_key)? else {
+        let Some(emission) = entries.write_back(task, place)? else {
             continue;
         };
-        let key = key_of(&raw_key).map_err(|error| StreamsError::Store {
-            store: cx.state.operator_name(),
-            reason: format!("cannot read a key: {error}"),
-        })?;
         let meta = Meta {
             timestamp: emission.timestamp,
             headers: &emission.headers,
-            raw_key: Some(&raw_key),
+            raw_key: Some(&emission.raw_key),
             raw_value: emission.raw_value.as_ref(),
             record: None,
         };
+        if emission.raw_value.is_some() && children.take_bytes() {
+            children.push_bytes(cx, &meta)?;
+            continue;
+        }
+        let key = key_of(&emission.raw_key).map_err(|error| StreamsError::Store {
+            store: cx.state.operator_name(),
+            reason: format!("cannot read a key: {error}"),
+        })?;
         let change = Change {
             new: emission.value,
             old: emission.old,
@@ -245,6 +249,14 @@ impl<K: Data, V: Data> Node<K, Change<V>> for ToStream<K, V> {
         meta: &Meta<'_>,
     ) -> Result<(), StreamsError> {
         self.children.push(cx, key, &change.new, meta)
+    }
+
+    fn takes_bytes(&self) -> bool {
+        self.children.take_bytes()
+    }
+
+    fn process_bytes(&mut self, cx: &mut Cx<'_, '_>, meta: &Meta<'_>) -> Result<(), StreamsError> {
+        self.children.push_bytes(cx, meta)
     }
 
     fn flush(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {

@@ -12,7 +12,7 @@ use crate::dsl::node::{Children, Cx, Meta, Node, NodeId};
 use crate::dsl::pending_store::{decode_value, window_of};
 use crate::dsl::serde::{Serde, SerdeError};
 use crate::dsl::typed_store::TypedStore;
-use crate::dsl::windowed::{Window, Windowed, windowed_key};
+use crate::dsl::windowed::{Window, Windowed, windowed_key, write_windowed_key};
 use crate::dsl::windows::TimeWindows;
 use crate::runtime::{StoreIndex, StreamsError};
 
@@ -104,26 +104,28 @@ impl<K: Serde, V, A: Serde, F> WindowAggregate<K, V, A, F> {
         if newest.is_some_and(|newest| self.final_results.would_forget(cx, newest, size_ms)) {
             self.emit_closed(cx, close_time, meta)?;
         }
-        let mut raw_key = None;
+        let mut encoded = None;
         for start in self.windows.starts_of(meta.timestamp) {
             if start.saturating_add(self.windows.size_ms) <= close_time {
                 cx.task.drop_records(1);
                 continue;
             }
-            if raw_key.is_none() {
-                raw_key = cx.key_bytes(key, meta, &self.store_name)?;
+            if meta.raw_key.is_none() && encoded.is_none() {
+                encoded = cx.key_bytes(key, meta, &self.store_name)?;
             }
-            let Some(raw_key) = &raw_key else {
+            let Some(raw_key) = meta.raw_key.or(encoded.as_ref()) else {
                 return Ok(());
             };
-            let window = Window { start, end: 0 };
-            let raw_key = windowed_key(&mut cx.state.buffer, raw_key, window);
+            let mut looked_up = std::mem::take(&mut cx.state.looked_up);
+            write_windowed_key(&mut looked_up, raw_key, Window { start, end: 0 });
             let (entries, task) = cx.store::<TypedStore<A>>(self.store)?;
-            entries.update(task, &raw_key, meta.headers, |aggregate, timestamp| {
+            entries.update(task, &looked_up, meta.headers, |aggregate, timestamp| {
                 add(aggregate);
                 timestamp.max(meta.timestamp)
             })?;
-            if entries.must_flush(task) {
+            let must_flush = entries.must_flush(task);
+            cx.state.looked_up = looked_up;
+            if must_flush {
                 self.write_back(cx)?;
             }
         }
@@ -137,8 +139,8 @@ impl<K: Serde, V, A: Serde, F> WindowAggregate<K, V, A, F> {
     fn write_back(&mut self, cx: &mut Cx<'_, '_>) -> Result<(), StreamsError> {
         if self.final_results.on_close() {
             let (entries, task) = cx.store::<TypedStore<A>>(self.store)?;
-            for raw_key in entries.take_dirty() {
-                entries.write_back(task, &raw_key)?;
+            for place in entries.take_dirty() {
+                entries.write_back(task, place)?;
             }
             entries.flushed(task);
             return Ok(());

@@ -12,6 +12,7 @@ use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashSet};
 
 use super::changes::ChangelogRecord;
+use super::compact_key::CompactKey;
 use super::undo::Undo;
 use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
@@ -30,11 +31,11 @@ pub(super) struct MemoryWindowStore {
     observed_stream_time: i64,
     /// `observed_stream_time` and `sequence` at the last commit.
     committed: (i64, i32),
-    keys: HashMap<Bytes, Windows>,
+    keys: HashMap<CompactKey, Windows>,
     /// Which keys have a window with this start.
-    starts: BTreeMap<i64, HashSet<Bytes>>,
+    starts: BTreeMap<i64, HashSet<CompactKey>>,
     len: u64,
-    changes: Undo<(i64, Bytes, i32), StoredValue>,
+    changes: Undo<(i64, CompactKey, i32), StoredValue>,
 }
 
 /// Values of one key by window start and sequence number.
@@ -105,8 +106,8 @@ impl MemoryWindowStore {
         for ((start, key, sequence), before) in undone {
             let place = (start, sequence);
             match before {
-                Some(stored) => self.set(&key, place, stored).1,
-                None => self.remove(&key, place),
+                Some(stored) => self.set(key.as_ref(), place, stored).1,
+                None => self.remove(key.as_ref(), place),
             };
         }
         (self.observed_stream_time, self.sequence) = self.committed;
@@ -115,7 +116,7 @@ impl MemoryWindowStore {
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
         self.changes.take(|chunks, (start, key, sequence)| {
-            WindowKey::encode_in(chunks, key, *start, *sequence)
+            WindowKey::encode_in(chunks, key.as_ref(), *start, *sequence)
         })
     }
 
@@ -152,17 +153,17 @@ impl MemoryWindowStore {
             .saturating_add(1)
     }
 
-    /// Returns the stored key, which is shared with the list of changes, and what was there before.
+    /// Returns the stored key, for the list of changes, and what was there before.
     fn set(
         &mut self,
         key: &[u8],
         place: (i64, i32),
         stored: StoredValue,
-    ) -> (Bytes, Option<StoredValue>) {
+    ) -> (CompactKey, Option<StoredValue>) {
         let (key, windows) = match self.keys.entry_ref(key) {
             EntryRef::Occupied(entry) => (entry.key().clone(), entry.into_mut()),
             EntryRef::Vacant(entry) => {
-                let key = Bytes::copy_from_slice(key);
+                let key = CompactKey::from(key);
                 let entry = entry.insert_entry_with_key(key.clone(), Windows::new());
                 (key, entry.into_mut())
             }
@@ -248,8 +249,7 @@ impl WindowStore for MemoryWindowStore {
         }
         self.is_live(start);
         let before = self.remove(key, (start, 0));
-        let key = Bytes::copy_from_slice(key);
-        let place = (start, key, 0);
+        let place = (start, CompactKey::from(key), 0);
         self.changes.record(place, timestamp, before, None);
         Ok(())
     }
@@ -260,6 +260,7 @@ impl WindowStore for MemoryWindowStore {
             return Ok(Box::new(std::iter::empty()));
         };
         let found = windows.range(all_at(from, to));
+        let key = Bytes::copy_from_slice(key.as_ref());
         Ok(Box::new(found.map(move |((start, _), stored)| {
             Ok((key.clone(), *start, stored.clone()))
         })))
@@ -277,8 +278,9 @@ impl WindowStore for MemoryWindowStore {
             let windows = |key| self.keys.get(key).map(|windows| (key, windows));
             let values = keys.into_iter().filter_map(windows);
             values.flat_map(|(key, windows)| {
+                let key = Bytes::copy_from_slice(key.as_ref());
                 let found = windows.range(all_at(*start, *start));
-                found.map(|((start, _), stored)| Ok((key.clone(), *start, stored.clone())))
+                found.map(move |((start, _), stored)| Ok((key.clone(), *start, stored.clone())))
             })
         })))
     }
