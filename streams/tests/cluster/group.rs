@@ -1,5 +1,12 @@
 //! Several instances of one application.
 
+use std::time::Instant;
+
+use moldau_client::admin::{ConfigChange, ConfigOperation, ConfigResource, OffsetSpec};
+use moldau_client::partitioner::partition_for_key;
+use moldau_client::{ProducerConfig, ProducerRecord, TopicPartition};
+use moldau_streams::{ProcessingGuarantee, Raw, StreamsConfig, StreamsHandle, StreamsMetrics};
+
 use crate::cluster::{Cluster, LIMIT, counts, often};
 use crate::jobs::{word_count, word_count_topics};
 
@@ -16,10 +23,10 @@ async fn tasks_and_their_state_move_to_a_new_instance_and_back() {
     cluster.wait_for_table(&output, &all(3)).await;
 
     let second = cluster.run(&topology, often()).await;
-    let deadline = std::time::Instant::now() + LIMIT;
+    let deadline = Instant::now() + LIMIT;
     while first.metrics().tasks.len() != 4 || second.metrics().tasks.len() != 4 {
         assert!(
-            std::time::Instant::now() < deadline,
+            Instant::now() < deadline,
             "{:?} and {:?}",
             first.metrics(),
             second.metrics()
@@ -36,3 +43,113 @@ async fn tasks_and_their_state_move_to_a_new_instance_and_back() {
     second.close().await.expect("a clean end");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_goes_on_when_others_join() {
+    let cluster = Cluster::start("restore-goes-on").await;
+    word_count_topics(&cluster, 2).await;
+    let (lines, output) = (cluster.name("lines"), cluster.name("counts"));
+    let topology = word_count(&cluster);
+    let handle = cluster.run(&topology, exactly_once()).await;
+    let line = WORDS.join(" ");
+    cluster.write(&lines, &[(None, &*line, 1); 3]).await;
+    let all = |count| counts(&WORDS.map(|word| (word, count)));
+    cluster.wait_for_table(&output, &all(3)).await;
+    handle.close().await.expect("a clean end");
+
+    // Whoever restores waits for the end of this transaction.
+    let changelog = cluster.name("app-counts-changelog");
+    let partitions = [0, 1].map(|number| TopicPartition::new(&changelog, number));
+    let outsider = cluster.name("outsider");
+    let outsider = cluster
+        .client
+        .transactional_producer(&outsider, ProducerConfig::default());
+    let mut outsider = outsider.await.expect("a producer");
+    outsider.begin().expect("begun");
+    for partition in &partitions {
+        let text = Some(Raw::from_static(b"a"));
+        let record = ProducerRecord {
+            partition: Some(partition.partition),
+            ..ProducerRecord::new(partition.topic.clone(), text.clone(), text)
+        };
+        let delivery = outsider.send(record).await.expect("sent");
+        delivery.await.expect("stored");
+    }
+    let start = || topology.start(cluster.client.clone(), exactly_once());
+    let first = start().await.expect("started");
+    wait_until(&[&first], |metrics| {
+        let left = metrics[0]
+            .tasks
+            .iter()
+            .map(|task| task.to_restore - task.restored);
+        metrics[0].tasks.len() == 4 && left.filter(|left| *left == 1).count() == 2
+    })
+    .await;
+
+    // What it has read so far, nobody can read again.
+    let admin = cluster.client.admin();
+    let topic = ConfigResource::Topic(changelog.clone());
+    let policy = async |policy: &str| {
+        let change = ConfigChange {
+            name: "cleanup.policy".to_owned(),
+            operation: ConfigOperation::Set(policy.to_owned()),
+        };
+        let changed = admin.incremental_alter_configs(&topic, &[change]).await;
+        changed.expect("changed");
+    };
+    policy("delete").await;
+    let ends = partitions.map(|partition| (partition, OffsetSpec::Latest));
+    let ends = admin.list_offsets(&ends).await.expect("ends");
+    let read: Vec<_> = ends
+        .into_iter()
+        .map(|(name, end)| (name, end.offset - 1))
+        .collect();
+    admin.delete_records(&read).await.expect("deleted");
+    policy("compact").await;
+
+    let second = start().await.expect("started");
+    wait_until(&[&first, &second], |metrics| {
+        metrics.iter().all(|metrics| metrics.tasks.len() == 2)
+    })
+    .await;
+    outsider.abort().await.expect("aborted");
+    cluster.write(&lines, &[(None, &*line, 2)]).await;
+    let tasks = first.metrics().tasks;
+    // The second half of the topology counts.
+    let ids = tasks.iter().map(|task| task.id);
+    let kept: Vec<_> = ids.filter(|id| id.sub_topology == 1).collect();
+    assert!(!kept.is_empty(), "{tasks:?}");
+    let count = |word: &'static str| {
+        let partition = partition_for_key(word.as_bytes(), 2);
+        let is_kept = kept.iter().any(|id| id.partition == partition);
+        (word, if is_kept { 4 } else { 1 })
+    };
+    let expected = counts(&WORDS.map(count));
+    cluster.wait_for_table(&output, &expected).await;
+    for handle in [first, second] {
+        handle.close().await.expect("a clean end");
+    }
+    cluster.stop().await;
+}
+
+fn exactly_once() -> StreamsConfig {
+    StreamsConfig {
+        processing_guarantee: ProcessingGuarantee::ExactlyOnceV2,
+        ..often()
+    }
+}
+
+/// Waits for figures of several instances.
+async fn wait_until(instances: &[&StreamsHandle], are_there: impl Fn(&[StreamsMetrics]) -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let metrics: Vec<_> = instances.iter().map(|handle| handle.metrics()).collect();
+        if are_there(&metrics) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{metrics:?}");
+        tokio::task::yield_now().await;
+    }
+}
+
+const WORDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];

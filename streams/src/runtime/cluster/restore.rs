@@ -1,6 +1,7 @@
 //! Reading stores back from their changelogs, off the stream threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,15 @@ use crate::runtime::error::StreamsError;
 use crate::runtime::store::TaskStores;
 
 /// The stores of one task on their way back from the changelogs.
+///
+/// Dropped before it is done, it stops, and is over: it has closed the stores, and does not read
+/// from a runtime that may end next.
 #[derive(Debug)]
 pub(super) struct Restore {
     pub(super) progress: Arc<Progress>,
-    done: oneshot::Receiver<Result<TaskStores, StreamsError>>,
+    done: Receiver<Result<TaskStores, StreamsError>>,
+    /// Stops it when it is dropped.
+    cancel: Option<oneshot::Sender<()>>,
 }
 
 /// How far a restore is.
@@ -23,7 +29,6 @@ pub(super) struct Restore {
 pub(super) struct Progress {
     pub(super) restored: AtomicU64,
     pub(super) to_restore: AtomicU64,
-    cancelled: AtomicBool,
 }
 
 impl Restore {
@@ -36,27 +41,40 @@ impl Restore {
         committed_only: bool,
     ) -> Self {
         let progress = Arc::new(Progress::default());
-        let (sender, done) = oneshot::channel();
+        let (sender, done) = sync_channel(1);
+        let (cancel, cancelled) = oneshot::channel::<()>();
         let shared = Arc::clone(&progress);
+        let restored = async move {
+            let _permit = permits.acquire().await;
+            restore(&client, partition, stores, &shared, committed_only).await
+        };
+        let unless_cancelled = async move {
+            tokio::select! {
+                restored = restored => Some(restored),
+                _ = cancelled => None,
+            }
+        };
         // Inserting millions of entries would hold up a worker of the runtime.
         let runtime = tokio::runtime::Handle::current();
         tokio::task::spawn_blocking(move || {
-            let result = runtime.block_on(async {
-                let _permit = permits.acquire().await;
-                restore(&client, partition, stores, &shared, committed_only).await
-            });
-            // A thread that has given the task up meanwhile does not listen any more.
-            let _ = sender.send(result);
+            if let Some(restored) = runtime.block_on(unless_cancelled) {
+                // A thread that has given the task up meanwhile does not listen any more.
+                let _ = sender.send(restored);
+            }
         });
-        Self { progress, done }
+        Self {
+            progress,
+            done,
+            cancel: Some(cancel),
+        }
     }
 
     /// The stores, once they are restored.
     pub(super) fn poll(&mut self) -> Option<Result<TaskStores, StreamsError>> {
         match self.done.try_recv() {
             Ok(result) => Some(result),
-            Err(oneshot::error::TryRecvError::Empty) => None,
-            Err(oneshot::error::TryRecvError::Closed) => Some(Err(StreamsError::topology(
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(StreamsError::topology(
                 "restore ended without a result; the process is shutting down",
             ))),
         }
@@ -65,7 +83,13 @@ impl Restore {
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        self.progress.cancelled.store(true, Ordering::Relaxed);
+        self.cancel = None;
+        if matches!(
+            self.done.recv_timeout(STOP_LIMIT),
+            Err(RecvTimeoutError::Timeout)
+        ) {
+            tracing::warn!("a restore that nobody waits for does not stop");
+        }
     }
 }
 
@@ -110,9 +134,7 @@ async fn restore(
     if !jobs.is_empty() {
         read(client, &mut stores, &jobs, progress, committed_only).await?;
     }
-    if !progress.cancelled.load(Ordering::Relaxed) {
-        stores.commit(|_| None)?;
-    }
+    stores.commit(|_| None)?;
     Ok(stores)
 }
 
@@ -189,7 +211,7 @@ async fn read(
         sought.map_err(|error| failed(&job.name, error))?;
     }
     let mut left: Vec<_> = jobs.iter().collect();
-    while !left.is_empty() && !progress.cancelled.load(Ordering::Relaxed) {
+    while !left.is_empty() {
         let poll = match consumer.poll(POLL).await {
             Ok(poll) => poll,
             Err(error) if error.is_retriable() => {
@@ -271,3 +293,43 @@ fn broken(name: &TopicPartition, error: &moldau_protocol::batch::BatchError) -> 
 }
 
 const POLL: Duration = Duration::from_millis(200);
+/// How long a restore may take to stop; at most a batch is put into stores meanwhile.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use moldau_client::ClientConfig;
+    use moldau_protocol::dispatch::{ClientContext, Dispatched, Dispatcher};
+    use moldau_protocol::messages::RequestKind;
+
+    use super::*;
+    use crate::runtime::store::{StoreEnvironment, StoreSpec};
+    use crate::runtime::task_id::TaskId;
+
+    /// A broker that never answers.
+    struct Silent;
+
+    impl Dispatcher for Silent {
+        fn dispatch(&self, _: &ClientContext, _: i16, _: RequestKind) -> Dispatched<'_> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_restore_that_is_dropped_is_over() {
+        let client = Client::in_process(Arc::new(Silent), ClientConfig::new(""));
+        let id = TaskId {
+            sub_topology: 0,
+            partition: 0,
+        };
+        let specs = [StoreSpec::key_value("app", "store")];
+        // Once it waits for its turn, once for the broker.
+        for permits in [0, 1] {
+            let permits = Arc::new(Semaphore::new(permits));
+            let stores = TaskStores::open(id, &specs, &StoreEnvironment::default());
+            let (stores, theirs) = (stores.expect("stores"), Arc::clone(&permits));
+            drop(Restore::start(client.clone(), 0, stores, theirs, true));
+            assert_eq!(Arc::strong_count(&permits), 1);
+        }
+    }
+}

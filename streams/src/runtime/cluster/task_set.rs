@@ -34,6 +34,8 @@ pub(super) struct TaskSet {
     /// Stores of tasks that were revoked and may come back: they only have to be brought up to
     /// date from where they are.
     suspended: BTreeMap<TaskId, TaskStores>,
+    /// Restores that go on while the group is joined again, for tasks that may come back.
+    restores: BTreeMap<TaskId, Restore>,
     /// Figures of tasks that are gone.
     past: Totals,
     /// Offset and metadata that are committed, so that only changes are.
@@ -78,6 +80,7 @@ impl TaskSet {
             paused: Paused::default(),
             tasks: BTreeMap::new(),
             suspended: BTreeMap::new(),
+            restores: BTreeMap::new(),
             past: Totals::default(),
             committed: BTreeMap::new(),
         }
@@ -97,6 +100,8 @@ impl TaskSet {
         let mut suspended = std::mem::take(&mut self.suspended);
         // Others wait for the directories of those that have moved.
         suspended.retain(|id, stores| ids.contains(id) || !stores.holds_directory());
+        let mut restores = std::mem::take(&mut self.restores);
+        restores.retain(|id, _| ids.contains(id));
         for id in ids {
             let parts = &self.application.sub_topologies[id.sub_topology];
             let inputs = self.plan.tasks.get(&id).cloned().unwrap_or_default();
@@ -111,15 +116,20 @@ impl TaskSet {
                 }
                 self.paused.set(consumer, &name, true);
             }
-            let standby = || self.shared.standbys.take(id);
-            let stores = match suspended.remove(&id).or_else(standby) {
-                Some(stores) => stores,
-                None => TaskStores::open(id, &parts.stores, &self.settings.stores)?,
+            let restore = match restores.remove(&id) {
+                Some(restore) => restore,
+                None => {
+                    let standby = || self.shared.standbys.take(id);
+                    let stores = match suspended.remove(&id).or_else(standby) {
+                        Some(stores) => stores,
+                        None => TaskStores::open(id, &parts.stores, &self.settings.stores)?,
+                    };
+                    let permits = Arc::clone(&self.restore_permits);
+                    let client = self.client.clone();
+                    let committed = self.is_exactly_once;
+                    Restore::start(client, id.partition, stores, permits, committed)
+                }
             };
-            let permits = Arc::clone(&self.restore_permits);
-            let client = self.client.clone();
-            let committed = self.is_exactly_once;
-            let restore = Restore::start(client, id.partition, stores, permits, committed);
             let assigned = Assigned {
                 task,
                 restore: Some(restore),
@@ -264,7 +274,8 @@ impl TaskSet {
     pub(super) fn suspend(&mut self) {
         self.past = self.totals();
         for (id, mut assigned) in std::mem::take(&mut self.tasks) {
-            if assigned.restore.is_some() {
+            if let Some(restore) = assigned.restore {
+                self.restores.insert(id, restore);
                 continue;
             }
             let stores = std::mem::take(assigned.task.stores_mut());
@@ -294,6 +305,7 @@ impl TaskSet {
     /// the others.
     pub(super) fn lose(&mut self) -> Result<(), StreamsError> {
         self.past = self.totals();
+        self.restores.clear();
         self.suspended.retain(|_, stores| !stores.holds_directory());
         for (id, mut assigned) in std::mem::take(&mut self.tasks) {
             let mut stores = std::mem::take(assigned.task.stores_mut());
