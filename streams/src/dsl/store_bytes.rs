@@ -27,6 +27,15 @@ pub(crate) struct StoreBytes {
     buffer: BytesMut,
 }
 
+/// What a store holds for a key.
+pub(crate) struct Loaded<V> {
+    pub(crate) value: Arc<Option<V>>,
+    /// -1 if there is no value.
+    pub(crate) timestamp: i64,
+    /// Length of the value's bytes.
+    pub(crate) bytes: usize,
+}
+
 impl StoreBytes {
     pub(crate) fn new(index: StoreIndex, store: &Store) -> Self {
         Self {
@@ -62,16 +71,20 @@ impl StoreBytes {
         }
     }
 
-    /// As [`load`](Self::load), decoded and ready to be shared, with the length of its bytes.
+    /// As [`load`](Self::load), decoded and ready to be shared.
     pub(crate) fn load_shared<V: Serde>(
         &self,
         task: &mut TaskContext<'_>,
         key: &[u8],
-    ) -> Result<(Option<Arc<Option<V>>>, i64, usize), StreamsError> {
+    ) -> Result<Loaded<V>, StreamsError> {
         let loaded = self.load(task, key)?;
-        let length = loaded.as_ref().map_or(0, |stored| stored.value.len());
+        let bytes = loaded.as_ref().map_or(0, |stored| stored.value.len());
         let (value, timestamp) = self.decode(loaded)?;
-        Ok((Some(Arc::new(value)), timestamp, length))
+        Ok(Loaded {
+            value: Arc::new(value),
+            timestamp,
+            bytes,
+        })
     }
 
     /// What was valid at a point of event time; only of a versioned store.

@@ -97,9 +97,8 @@ impl<V: Serde> TypedStore<V> {
             return Ok((Arc::clone(value), entry.timestamp));
         }
         self.misses += 1;
-        let loaded = self.bytes.load(task, key)?;
-        let (value, timestamp) = self.bytes.decode(loaded)?;
-        Ok((Arc::new(value), timestamp))
+        let loaded = self.bytes.load_shared(task, key)?;
+        Ok((loaded.value, loaded.timestamp))
     }
 
     /// Sets the value of a key, whatever it was.
@@ -170,18 +169,20 @@ impl<V: Serde> TypedStore<V> {
                     self.hits += 1;
                 } else {
                     self.misses += 1;
-                    (entry.value, entry.timestamp, _) = self.bytes.load_shared(task, key)?;
+                    let loaded = self.bytes.load_shared(task, key)?;
+                    entry.value = Some(loaded.value);
+                    entry.timestamp = loaded.timestamp;
                 }
                 (place, entry)
             }
             RawEntryMut::Vacant(vacant) => {
                 self.misses += 1;
-                let (value, timestamp, value_bytes) = self.bytes.load_shared(task, key)?;
-                let counted_bytes = counted_bytes::<V>(key, value_bytes);
+                let loaded = self.bytes.load_shared(task, key)?;
+                let counted_bytes = counted_bytes::<V>(key, loaded.bytes);
                 self.share.take(task, counted_bytes);
                 let entry = Entry {
-                    value,
-                    timestamp,
+                    value: Some(loaded.value),
+                    timestamp: loaded.timestamp,
                     headers: Vec::new(),
                     changed: 0,
                     counted_bytes,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use moldau_client::admin::{ConfigChange, ConfigOperation, ConfigResource, OffsetSpec};
 use moldau_client::partitioner::partition_for_key;
-use moldau_client::{ProducerConfig, ProducerRecord, TopicPartition};
+use moldau_client::{ProducerConfig, ProducerRecord, TopicPartition, TransactionalProducer};
 use moldau_streams::{ProcessingGuarantee, Raw, StreamsConfig, StreamsHandle, StreamsMetrics};
 
 use crate::cluster::{Cluster, LIMIT, counts, often};
@@ -57,24 +57,10 @@ async fn a_restore_goes_on_when_others_join() {
     cluster.wait_for_table(&output, &all(3)).await;
     handle.close().await.expect("a clean end");
 
-    // Whoever restores waits for the end of this transaction.
     let changelog = cluster.name("app-counts-changelog");
-    let partitions = [0, 1].map(|number| TopicPartition::new(&changelog, number));
-    let outsider = cluster.name("outsider");
-    let outsider = cluster
-        .client
-        .transactional_producer(&outsider, ProducerConfig::default());
-    let mut outsider = outsider.await.expect("a producer");
-    outsider.begin().expect("begun");
-    for partition in &partitions {
-        let text = Some(Raw::from_static(b"a"));
-        let record = ProducerRecord {
-            partition: Some(partition.partition),
-            ..ProducerRecord::new(partition.topic.clone(), text.clone(), text)
-        };
-        let delivery = outsider.send(record).await.expect("sent");
-        delivery.await.expect("stored");
-    }
+    let changelog = [0, 1].map(|number| TopicPartition::new(&changelog, number));
+    // Whoever restores waits for its end.
+    let mut transaction = open_transaction(&cluster, &changelog).await;
     let start = || topology.start(cluster.client.clone(), exactly_once());
     let first = start().await.expect("started");
     wait_until(&[&first], |metrics| {
@@ -87,32 +73,13 @@ async fn a_restore_goes_on_when_others_join() {
     .await;
 
     // What it has read so far, nobody can read again.
-    let admin = cluster.client.admin();
-    let topic = ConfigResource::Topic(changelog.clone());
-    let policy = async |policy: &str| {
-        let change = ConfigChange {
-            name: "cleanup.policy".to_owned(),
-            operation: ConfigOperation::Set(policy.to_owned()),
-        };
-        let changed = admin.incremental_alter_configs(&topic, &[change]).await;
-        changed.expect("changed");
-    };
-    policy("delete").await;
-    let ends = partitions.map(|partition| (partition, OffsetSpec::Latest));
-    let ends = admin.list_offsets(&ends).await.expect("ends");
-    let read: Vec<_> = ends
-        .into_iter()
-        .map(|(name, end)| (name, end.offset - 1))
-        .collect();
-    admin.delete_records(&read).await.expect("deleted");
-    policy("compact").await;
-
+    delete_all_but_last(&cluster, &changelog).await;
     let second = start().await.expect("started");
     wait_until(&[&first, &second], |metrics| {
         metrics.iter().all(|metrics| metrics.tasks.len() == 2)
     })
     .await;
-    outsider.abort().await.expect("aborted");
+    transaction.abort().await.expect("aborted");
     cluster.write(&lines, &[(None, &*line, 2)]).await;
     let tasks = first.metrics().tasks;
     // The second half of the topology counts.
@@ -130,6 +97,48 @@ async fn a_restore_goes_on_when_others_join() {
         handle.close().await.expect("a clean end");
     }
     cluster.stop().await;
+}
+
+/// A transaction with a record in each partition.
+async fn open_transaction(
+    cluster: &Cluster,
+    partitions: &[TopicPartition],
+) -> TransactionalProducer {
+    let id = cluster.name("outsider");
+    let config = ProducerConfig::default();
+    let producer = cluster.client.transactional_producer(&id, config).await;
+    let mut producer = producer.expect("a producer");
+    producer.begin().expect("begun");
+    for partition in partitions {
+        let text = Some(Raw::from_static(b"a"));
+        let record = ProducerRecord {
+            partition: Some(partition.partition),
+            ..ProducerRecord::new(partition.topic.clone(), text.clone(), text)
+        };
+        let delivery = producer.send(record).await.expect("sent");
+        delivery.await.expect("stored");
+    }
+    producer
+}
+
+/// Deletes all records but the last one of partitions of a compacted topic.
+async fn delete_all_but_last(cluster: &Cluster, partitions: &[TopicPartition; 2]) {
+    let admin = cluster.client.admin();
+    let topic = ConfigResource::Topic(partitions[0].topic.to_string());
+    let policy = async |policy: &str| {
+        let change = ConfigChange {
+            name: "cleanup.policy".to_owned(),
+            operation: ConfigOperation::Set(policy.to_owned()),
+        };
+        let changed = admin.incremental_alter_configs(&topic, &[change]).await;
+        changed.expect("changed");
+    };
+    policy("delete").await;
+    let ends = partitions.clone().map(|name| (name, OffsetSpec::Latest));
+    let ends = admin.list_offsets(&ends).await.expect("ends").into_iter();
+    let before: Vec<_> = ends.map(|(name, end)| (name, end.offset - 1)).collect();
+    admin.delete_records(&before).await.expect("deleted");
+    policy("compact").await;
 }
 
 fn exactly_once() -> StreamsConfig {
