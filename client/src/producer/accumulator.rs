@@ -325,6 +325,13 @@ impl PartitionQueue {
         sealed.or_else(|| state.open.take().map(OpenBatch::seal))
     }
 
+    /// Size of the batch that [`take`](Self::take) would give, about: an open one may still grow.
+    pub(crate) fn next_size(&self) -> Option<usize> {
+        let state = self.lock();
+        let sealed = state.sealed.front().map(Batch::size);
+        sealed.or_else(|| state.open.as_ref().map(OpenBatch::size))
+    }
+
     /// Takes the oldest batch if it was opened before `oldest`.
     pub(crate) fn take_older_than(&self, oldest: Instant) -> Option<Batch> {
         let mut state = self.lock();

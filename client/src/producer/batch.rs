@@ -58,6 +58,11 @@ impl OpenBatch {
         self.batch.record_count == 0 || self.builder.estimated_size() + size <= limit
     }
 
+    /// Bytes so far, before compression.
+    pub(crate) fn size(&self) -> usize {
+        self.builder.estimated_size()
+    }
+
     /// Copies a record into the batch.
     pub(crate) fn append(&mut self, record: &ProducerRecord, timestamp: i64) -> Delivery {
         self.builder.append(
@@ -130,6 +135,15 @@ impl Batch {
 
     pub(crate) const fn created_at(&self) -> Instant {
         self.batch.created_at
+    }
+
+    /// How many bytes are to be sent; before they are compressed, at most so many.
+    pub(crate) fn size(&self) -> usize {
+        match &self.content {
+            Content::Sealed(builder) => builder.estimated_size(),
+            Content::Built { bytes, .. } => bytes.len(),
+            Content::Spoiled => 0,
+        }
     }
 
     /// The bytes to send, compressed, with the current sequence numbers.

@@ -128,6 +128,12 @@ impl SendingPartition {
         Some(batch)
     }
 
+    /// Size of the [next batch](Self::next_batch) in bytes, about.
+    pub(crate) fn next_size(&self) -> Option<usize> {
+        let retried = self.retries.front().map(Batch::size);
+        retried.or_else(|| self.queue.next_size())
+    }
+
     /// A batch that never was sent: gets its place and its numbers.
     fn first_time(&mut self) -> Option<Batch> {
         let mut batch = self.queue.take()?;

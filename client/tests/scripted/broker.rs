@@ -59,6 +59,8 @@ pub(crate) struct State {
     /// Whether produce requests are held back.
     pub(crate) is_holding: bool,
     pub(crate) requests: Vec<ApiKey>,
+    /// Bytes of records in each produce request.
+    pub(crate) produced: Vec<usize>,
     next_producer_id: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) port: i32,
@@ -154,10 +156,12 @@ impl Broker {
             _ => {}
         }
         let mut responses = Vec::new();
+        let mut produced = 0;
         for topic in &request.topic_data {
             let mut partition_responses = Vec::new();
             for data in &topic.partition_data {
                 let bytes = data.records.as_ref().and_then(Records::as_bytes).unwrap();
+                produced += bytes.len();
                 let append = |state: &mut State| {
                     state.admit(request, &topic.name, data.index, &bytes)?;
                     let logs = state.topics.get_mut(&*topic.name).unwrap();
@@ -182,6 +186,7 @@ impl Broker {
             });
         }
         self.appended.notify_waiters();
+        state.produced.push(produced);
         if matches!(fault, ProduceFault::LoseAnswer) {
             return Err(DispatchError::Stopped);
         }

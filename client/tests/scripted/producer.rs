@@ -333,3 +333,33 @@ async fn closing_takes_no_longer_than_it_may_and_says_what_was_lost() {
     let error = other.send(record(0, 1)).await.unwrap_err();
     assert_eq!(error.to_string(), "producer is closed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_request_is_larger_than_allowed() {
+    let broker = Broker::with_topic("orders", 6);
+    let config = ProducerConfig {
+        batch_size: 400,
+        max_request_size: 1_000,
+        ..ProducerConfig::default()
+    };
+    let producer = broker.client().producer(config.clone());
+    broker.lock().is_holding = true;
+    for number in 0..600 {
+        let partition = number % 6;
+        producer
+            .send(record(partition as i32, number))
+            .await
+            .unwrap();
+    }
+    broker.release();
+    producer.flush().await.unwrap();
+    let produced = broker.lock().produced.clone();
+    let most = produced.iter().copied().max().unwrap();
+    assert!(most <= config.max_request_size, "{produced:?}");
+    assert!(
+        most > config.batch_size,
+        "several batches fit: {produced:?}"
+    );
+    let stored = (0..6).map(|partition| broker.values("orders", partition).len());
+    assert_eq!(stored.sum::<usize>(), 600);
+}

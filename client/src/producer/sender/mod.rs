@@ -281,13 +281,14 @@ impl Sender {
         let mut request = RequestBuilder::default();
         let mut batches = Vec::new();
         for id in partitions {
-            if request.size() >= self.config.max_request_size {
-                self.rotation = *id;
-                break;
-            }
             let Some(partition) = self.partitions.get_mut(id) else {
                 continue;
             };
+            let size = request.size() + partition.next_size().unwrap_or(0);
+            if size > self.config.max_request_size && !batches.is_empty() {
+                self.rotation = *id;
+                break;
+            }
             let producer = self.producer_id;
             let Some(mut batch) = partition.next_batch(broker, producer) else {
                 continue;
