@@ -207,7 +207,7 @@ impl EpochTask {
                 }
                 Some(Subscription::Pattern(pattern)) => {
                     request.subscribed_topic_names = Some(Vec::new());
-                    request.subscribed_topic_regex = Some(pattern.text.clone());
+                    request.subscribed_topic_regex = Some(pattern.text().clone());
                 }
                 None => {}
             }

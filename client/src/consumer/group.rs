@@ -26,6 +26,8 @@ pub(crate) struct Group {
     fetcher: Arc<Fetcher>,
     group_id: KString,
     subscription: Subscription,
+    /// Whether it was changed since the group was joined last.
+    is_subscription_new: bool,
     membership: Membership,
     /// The assignment that was taken over last, while this is a member.
     adopted: Option<Arc<Joined>>,
@@ -71,6 +73,7 @@ impl Group {
             fetcher: Arc::clone(fetcher),
             group_id,
             subscription,
+            is_subscription_new: false,
             adopted: None,
             reading: Vec::new(),
             has_given_up: false,
@@ -83,10 +86,11 @@ impl Group {
         }
     }
 
-    /// Changes the topics; the next poll gives the partitions up and joins again.
+    /// Changes the topics; the next poll gives the partitions up and joins again. A join that is under way is
+    /// for the old ones and waited for first.
     pub(crate) fn subscribe(&mut self, subscription: Subscription) {
         self.subscription = subscription;
-        self.membership.rejoin();
+        self.is_subscription_new = true;
     }
 
     pub(crate) fn polling(&self) -> Polling {
@@ -112,6 +116,9 @@ impl Group {
 
     /// Acts on the membership's phase.
     pub(crate) async fn step(&mut self) -> Result<Step, ClientError> {
+        if self.is_subscription_new {
+            self.membership.rejoin();
+        }
         let phase = self.membership.phase.borrow_and_update().clone();
         match phase {
             Phase::Stable(joined) => {
@@ -145,6 +152,7 @@ impl Group {
     fn join(&mut self) {
         self.has_reported = false;
         self.has_given_up = false;
+        self.is_subscription_new = false;
         self.membership
             .join(&self.subscription, self.reading.clone());
     }

@@ -31,7 +31,7 @@ use crate::client::Client;
 use crate::consumer::fetcher::Fetcher;
 use crate::consumer::group::{Group, Step};
 use crate::consumer::partitions::Search;
-use crate::consumer::subscription::{Pattern, Subscription};
+use crate::consumer::subscription::Subscription;
 use crate::error::ClientError;
 use crate::offsets::GroupMetadata;
 use crate::topic_partition::{OffsetAndMetadata, TopicPartition};
@@ -45,6 +45,7 @@ pub use crate::consumer::config::{
     AssignmentStrategy, ConsumerConfig, GroupProtocol, Isolation, OffsetReset,
 };
 pub use crate::consumer::sticky::CooperativeStickyAssignor;
+pub use crate::consumer::subscription::Pattern;
 
 /// Reads partitions. Batches are fetched ahead in the background; a group's heartbeats run there too.
 ///

@@ -7,31 +7,34 @@ use crate::client::Client;
 use crate::error::ClientError;
 
 /// A subscription.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Subscription {
     Topics(Vec<KString>),
     Pattern(Pattern),
 }
 
-/// A pattern, in RE2's syntax. It must match a whole name.
+/// A pattern of topic names, in RE2's syntax. It must match a whole name.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern {
-    pub(crate) text: KString,
+pub struct Pattern {
+    text: KString,
     regex: Regex,
 }
 
-impl PartialEq for Subscription {
+impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Topics(left), Self::Topics(right)) => left == right,
-            (Self::Pattern(left), Self::Pattern(right)) => left.text == right.text,
-            (Self::Topics(_), Self::Pattern(_)) | (Self::Pattern(_), Self::Topics(_)) => false,
-        }
+        self.text == other.text
     }
 }
 
+impl Eq for Pattern {}
+
 impl Pattern {
-    pub(crate) fn parse(text: &str) -> Result<Self, ClientError> {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    ///
+    /// It is not a regular expression.
+    pub fn parse(text: &str) -> Result<Self, ClientError> {
         let regex = Regex::new(&format!("^(?:{text})$")).map_err(|error| ClientError::Config {
             setting: "pattern",
             reason: format!("\"{text}\" is not a regular expression: {error}"),
@@ -42,18 +45,24 @@ impl Pattern {
         })
     }
 
-    fn matches(&self, topic: &str) -> bool {
+    /// As it was written.
+    #[must_use]
+    pub const fn text(&self) -> &KString {
+        &self.text
+    }
+
+    /// Whether a topic of this name is meant.
+    #[must_use]
+    pub fn matches(&self, topic: &str) -> bool {
         self.regex.is_match(topic)
     }
-}
 
-impl Subscription {
-    /// The topics by name; of a pattern those that exist now, without the brokers' own.
-    pub(crate) async fn topics(&self, client: &Client) -> Result<Vec<KString>, ClientError> {
-        let pattern = match self {
-            Self::Topics(topics) => return Ok(topics.clone()),
-            Self::Pattern(pattern) => pattern,
-        };
+    /// The topics that match now, sorted, without the brokers' own.
+    ///
+    /// # Errors
+    ///
+    /// The cluster cannot be asked.
+    pub async fn topics(&self, client: &Client) -> Result<Vec<KString>, ClientError> {
         let response = client.metadata().ask(None, false).await?;
         let names = response
             .topics
@@ -61,11 +70,21 @@ impl Subscription {
             .filter(|topic| topic.error_code == 0 && !topic.is_internal)
             .filter_map(|topic| topic.name.as_ref());
         let mut matching: Vec<_> = names
-            .filter(|name| pattern.matches(name))
+            .filter(|name| self.matches(name))
             .map(KString::detached)
             .collect();
         matching.sort();
         Ok(matching)
+    }
+}
+
+impl Subscription {
+    /// The topics by name; of a pattern those that exist now, without the brokers' own.
+    pub(crate) async fn topics(&self, client: &Client) -> Result<Vec<KString>, ClientError> {
+        match self {
+            Self::Topics(topics) => Ok(topics.clone()),
+            Self::Pattern(pattern) => pattern.topics(client).await,
+        }
     }
 }
 

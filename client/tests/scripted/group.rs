@@ -119,6 +119,21 @@ async fn joining_goes_through_all_that_may_pass() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_subscription_that_changes_while_joining_is_joined_for() {
+    let broker = Broker::with_topic("orders", 2);
+    let refusals = [ErrorCode::CoordinatorLoadInProgress; 3];
+    broker.lock().coordinator.joins.extend(refusals);
+    let mut consumer = broker.client().consumer(config());
+    consumer.subscribe(&["bills"]).unwrap();
+    consumer.poll(Duration::from_millis(1)).await.unwrap();
+    assert_eq!(broker.lock().coordinator.generation, 0, "it joins still");
+    consumer.subscribe(&["orders"]).unwrap();
+    // The first join was for bills.
+    while next_rebalance(&mut consumer).await != assigned() {}
+    assert_eq!(broker.lock().coordinator.generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_that_refuses_is_reported_once_and_tried_again() {
     let broker = Broker::with_topic("orders", 2);
     let refusal = ErrorCode::InconsistentGroupProtocol;
