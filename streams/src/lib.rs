@@ -24,8 +24,8 @@ pub use dsl::{
     SessionWindowedKStream, Sessions, Sliding, StoreAccess, StreamGlobalJoin, StreamJoined,
     StreamStreamJoin, StreamTableJoin, StreamWindow, StrictBuffer, Suppressed, TableTableJoin,
     TableValue, Target, TestDriver, TestInput, TestOutput, TestStore, TestVersionedStore,
-    TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topic, Topology,
-    TransformContext, Tumbling, ValueContext, ValueProcessor, ValueTransformer, Window,
+    TestWindowStore, TimeWindowedCogroupedKStream, TimeWindowedKStream, Topic, TopicPattern,
+    Topology, TransformContext, Tumbling, ValueContext, ValueProcessor, ValueTransformer, Window,
     WindowBounds, Windowed, WindowedBy, windowed,
 };
 #[cfg(any(feature = "avro", feature = "protobuf"))]

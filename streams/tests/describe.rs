@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use moldau_streams::{
     Builder, Consumed, KStream, KTable, Materialized, ProcessorError, ProcessorRecord,
-    Repartitioned, Str, Topic, Tumbling, ValueContext, ValueProcessor, Windowed,
+    Repartitioned, Str, Topic, TopicPattern, Tumbling, ValueContext, ValueProcessor, Windowed,
 };
 
 const LINES: Topic<Str, Str> = Topic::new("lines");
@@ -39,6 +39,37 @@ fn word_count() {
                 .flat_map_values(|_, words: &mut Vec<Str>| words.clear());
             let counts = words.group_by(|_, word| word.clone()).count();
             counts.to_stream().to(&Topic::<Str, i64>::new("counts"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn pattern() {
+    let expected = include_str!("describe/pattern.txt");
+    const ORDERS: TopicPattern<Str, Str> = TopicPattern::new("orders-.*");
+    check(
+        |builder| {
+            let orders = builder.stream_matching(&ORDERS);
+            let counts = orders.group_by(|_, value| value.clone()).count();
+            counts.to_stream().to(&Topic::<Str, i64>::new("counts"));
+            builder
+                .stream_matching(&ORDERS)
+                .to(&Topic::<Str, Str>::new("o2"));
+        },
+        expected,
+    );
+}
+
+#[test]
+fn pattern_named_merge() {
+    let expected = include_str!("describe/pattern_named_merge.txt");
+    const LETTERS: TopicPattern<Str, Str> = TopicPattern::new("a-.*");
+    check(
+        |builder| {
+            let letters = builder.stream_matching_with(&LETTERS, Consumed::new().named("letters"));
+            let merged = letters.merge(&builder.stream_of(&[&T, &S]));
+            merged.to(&Topic::<Str, Str>::new("o2"));
         },
         expected,
     );

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use moldau_streams::runtime::{
-    Application, InternalTopic, ProgramFactory, SourceRole, SourceTopic, StartAt, StoreSpec,
-    StreamsError, SubTopology, TaskProgram,
+    Application, InternalTopic, ProgramFactory, SourceRole, SourceTopic, SourceTopics, StartAt,
+    StoreSpec, StreamsError, SubTopology, TaskProgram,
 };
 
 use super::counters::QueryCounters;
@@ -139,7 +139,7 @@ impl Builder {
         let source = match repartition {
             None => self.source(),
             Some(topic) => SourceTopic {
-                topic: topic.to_owned(),
+                topics: SourceTopics::Named(topic.to_owned()),
                 start_at: StartAt::Earliest,
                 role: SourceRole::Repartition,
             },

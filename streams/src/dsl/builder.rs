@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use moldau_client::consumer::Pattern;
+
 use super::consumed::Consumed;
-use super::graph::{Graph, NodeKind, SharedGraph, StoreId, build_source};
+use super::graph::{Graph, NodeKind, Reads, SharedGraph, StoreId, build_source};
 use super::kstream::KStream;
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
@@ -18,7 +20,7 @@ use super::operators::table::TableSource;
 use super::serde::Serde;
 use super::strict_names;
 use super::to_table::table_store;
-use super::topic::Topic;
+use super::topic::{Topic, TopicPattern};
 use super::topology::Topology;
 use crate::runtime::{SourceRole, StreamsError};
 
@@ -107,16 +109,50 @@ impl Builder {
         topics: &[&Topic<K, V>],
         consumed: Consumed,
     ) -> KStream<K, V> {
-        let mut graph = self.graph.borrow_mut();
-        let name = graph.node_name(consumed.name, "KSTREAM-SOURCE-");
         let topics: BTreeSet<_> = topics.iter().map(|topic| topic.name().to_owned()).collect();
         if topics.is_empty() {
-            graph.mistake(format!(
-                "source \"{name}\" has no topics\n  hint: give `stream_of` at least one"
-            ));
+            self.graph.borrow_mut().mistake(
+                "a source has no topics\n  hint: give `stream_of` at least one".to_owned(),
+            );
         }
+        self.add_stream(Reads::Topics(topics.into_iter().collect()), consumed)
+    }
+
+    /// The records of all topics whose whole names match, as one stream, each topic in its own
+    /// order. Topics that are created later are found within seconds and read from their
+    /// beginning (or end: [`Consumed::start_at`]); the application's own repartition topics and
+    /// changelogs are left out. A stateful operator behind it needs all of them to have at most
+    /// as many partitions as there were at first.
+    #[must_use = "a stream does nothing until an operator hangs on it"]
+    pub fn stream_matching<K: Serde, V: Serde>(
+        &self,
+        pattern: &TopicPattern<K, V>,
+    ) -> KStream<K, V> {
+        self.stream_matching_with(pattern, Consumed::new())
+    }
+
+    /// The records of all topics whose whole names match, read in another way than by default.
+    #[must_use = "a stream does nothing until an operator hangs on it"]
+    pub fn stream_matching_with<K: Serde, V: Serde>(
+        &self,
+        pattern: &TopicPattern<K, V>,
+        consumed: Consumed,
+    ) -> KStream<K, V> {
+        let reads = match Pattern::parse(pattern.text()) {
+            Ok(pattern) => Reads::Matching(pattern),
+            Err(error) => {
+                self.graph.borrow_mut().mistake(error.to_string());
+                Reads::Topics(Vec::new())
+            }
+        };
+        self.add_stream(reads, consumed)
+    }
+
+    fn add_stream<K: Serde, V: Serde>(&self, reads: Reads, consumed: Consumed) -> KStream<K, V> {
+        let mut graph = self.graph.borrow_mut();
+        let name = graph.node_name(consumed.name, "KSTREAM-SOURCE-");
         let kind = NodeKind::Source {
-            topics: topics.into_iter().collect(),
+            reads,
             start_at: consumed.start_at,
             role: SourceRole::Stream,
             types: type_name::<(K, V)>(),
@@ -185,17 +221,7 @@ impl Builder {
                 "the topology is empty\n  hint: begin with `builder.stream(&TOPIC)` or `builder.table(&TOPIC)`",
             ));
         }
-        let mut topics = BTreeSet::new();
-        for node in &graph.nodes {
-            let NodeKind::Source { topics: read, .. } = &node.kind else {
-                continue;
-            };
-            if let Some(topic) = read.iter().find(|topic| !topics.insert(*topic)) {
-                return Err(StreamsError::topology(format!(
-                    "topic \"{topic}\" is read twice with different types, settings or other topics\n  hint: read it once and use the stream or table twice"
-                )));
-            }
-        }
+        check_sources(&graph)?;
         if graph.strict_names {
             strict_names::check(&graph)?;
         }
@@ -219,7 +245,7 @@ impl Builder {
         let on_error = consumed.on_error;
         let on_error = on_error.unwrap_or_else(|| graph.on_deserialization_error.clone());
         let kind = NodeKind::Source {
-            topics: vec![topic.name().to_owned()],
+            reads: Reads::Topics(vec![topic.name().to_owned()]),
             start_at: consumed.start_at,
             role: SourceRole::Table,
             types: type_name::<(K, V)>(),
@@ -248,6 +274,35 @@ impl Builder {
             store,
         )
     }
+}
+
+/// Fails if a topic would be read by two sources.
+fn check_sources(graph: &Graph) -> Result<(), StreamsError> {
+    let sources = graph.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source { reads, .. } => Some(reads),
+        _ => None,
+    });
+    let mut topics = BTreeSet::new();
+    for topic in sources.clone().flat_map(Reads::names) {
+        if !topics.insert(topic) {
+            return Err(StreamsError::topology(format!(
+                "topic \"{topic}\" is read twice with different types, settings or other topics\n  hint: read it once and use the stream or table twice"
+            )));
+        }
+    }
+    topics.extend(graph.globals.iter().map(|global| &global.topic));
+    for reads in sources {
+        let Reads::Matching(pattern) = reads else {
+            continue;
+        };
+        if let Some(topic) = topics.iter().find(|topic| pattern.matches(topic)) {
+            return Err(StreamsError::topology(format!(
+                "pattern \"{}\" matches topic \"{topic}\", which is read by itself as well\n  hint: read it in one way only",
+                pattern.text()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the node that is both the source and the table behind it.

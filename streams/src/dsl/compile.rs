@@ -7,14 +7,14 @@ use bytes::BytesMut;
 use moldau_client::KString;
 
 use super::global_table::Global;
-use super::graph::{Graph, NodeKind, Store, StoreId};
+use super::graph::{Graph, NodeKind, Reads, Store, StoreId};
 use super::node::{
     Built, BuiltSource, Children, JunctionRef, Node, NodeId, ProgramState, SourceNode, TypedNode,
 };
 use super::program::DslProgram;
 use crate::runtime::{
     Application, CoPartition, InternalTopic, PartitionCount, SourceIndex, SourceRole, SourceTopic,
-    StoreIndex, StoreSpec, StreamsError, SubTopology, TaskProgram,
+    SourceTopics, StoreIndex, StoreSpec, StreamsError, SubTopology, TaskProgram,
 };
 
 /// A connected part of the graph.
@@ -147,13 +147,13 @@ fn sub_topology(graph: &Arc<Graph>, part: Part) -> SubTopology {
 }
 
 impl Part {
-    /// What the runtime reads, by [`SourceIndex`]: each topic of each source, with the source's
-    /// position.
+    /// What the runtime reads, by [`SourceIndex`]: each topic or pattern of each source, with the
+    /// source's position.
     fn inputs(&self, graph: &Graph) -> Vec<(usize, SourceTopic)> {
         let mut inputs = Vec::new();
         for (position, id) in self.sources.iter().enumerate() {
             let NodeKind::Source {
-                topics,
+                reads,
                 start_at,
                 role,
                 ..
@@ -161,14 +161,22 @@ impl Part {
             else {
                 continue;
             };
-            for topic in topics {
-                let topic = SourceTopic {
-                    topic: graph.source_topic_name(topic, *role),
+            let topics = match reads {
+                Reads::Topics(names) => {
+                    let names = names.iter();
+                    let names = names.map(|name| graph.source_topic_name(name, *role));
+                    names.map(SourceTopics::Named).collect()
+                }
+                Reads::Matching(pattern) => vec![SourceTopics::Matching(pattern.clone())],
+            };
+            inputs.extend(topics.into_iter().map(|topics| {
+                let source = SourceTopic {
+                    topics,
                     start_at: *start_at,
                     role: *role,
                 };
-                inputs.push((position, topic));
-            }
+                (position, source)
+            }));
         }
         inputs
     }
@@ -215,7 +223,7 @@ impl<'a> Compiler<'a> {
             sources.push(source.map_err(|_| wrong_type(&graph.nodes[id.0].name))?.0);
         }
         let inputs = part.inputs(graph).into_iter();
-        let inputs = inputs.map(|(source, topic)| (source, KString::from(topic.topic)));
+        let inputs = inputs.map(|(source, _)| source);
         let stores = part.stores.iter().enumerate().map(|(index, id)| {
             let store = &graph.stores[id.0];
             (store.build)(StoreIndex(index), store)
@@ -307,5 +315,3 @@ fn flush_order(graph: &Graph, part: &Part) -> Vec<NodeId> {
 fn wrong_type(node: &str) -> StreamsError {
     StreamsError::topology(format!("operator {node} was given records of another type"))
 }
-
-pub(crate) const REPARTITION_SUFFIX: &str = "-repartition";

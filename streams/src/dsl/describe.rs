@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::compile::{Part, parts};
 use super::describe_order::{Links, names_by_hash};
 use super::global_table::Global;
-use super::graph::{Graph, GraphNode, NodeKind};
+use super::graph::{Graph, GraphNode, NodeKind, Reads};
 use super::node::NodeId;
 
 /// The topology as text.
@@ -58,11 +58,8 @@ fn sub_topology(graph: &Graph, part: &Part) -> String {
         let node = &graph.nodes[id.0];
         let name = &node.name;
         let _ = match &node.kind {
-            NodeKind::Source { topics, .. } => {
-                let mut topics: Vec<_> = topics.iter().map(String::as_str).collect();
-                names_by_hash(&mut topics);
-                let topics = topics.join(", ");
-                writeln!(text, "    Source: {name} (topics: [{topics}])")
+            NodeKind::Source { reads, .. } => {
+                writeln!(text, "    Source: {name} (topics: {})", topics(reads))
             }
             NodeKind::Processor => {
                 writeln!(
@@ -86,6 +83,17 @@ fn sub_topology(graph: &Graph, part: &Part) -> String {
         }
     }
     text
+}
+
+fn topics(reads: &Reads) -> String {
+    match reads {
+        Reads::Topics(names) => {
+            let mut names: Vec<_> = names.iter().map(String::as_str).collect();
+            names_by_hash(&mut names);
+            format!("[{}]", names.join(", "))
+        }
+        Reads::Matching(pattern) => pattern.text().to_string(),
+    }
 }
 
 /// Largest first, then by name.

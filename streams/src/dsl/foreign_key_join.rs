@@ -10,7 +10,7 @@ use std::sync::Arc;
 use moldau_client::KString;
 
 use super::data::Data;
-use super::graph::{Graph, NodeKind, Store, StoreId, build_node, build_source};
+use super::graph::{Graph, NodeKind, Reads, Store, StoreId, build_node, build_source};
 use super::join::{Inner, JoinRhs, Left};
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
@@ -338,7 +338,7 @@ fn add_source<K: Serde, V: Serde>(graph: &mut Graph, name: String, topic: &str) 
         }))
     });
     let kind = NodeKind::Source {
-        topics: vec![topic.to_owned()],
+        reads: Reads::Topics(vec![topic.to_owned()]),
         start_at: StartAt::Earliest,
         role: SourceRole::Repartition,
         types: type_name::<(K, V)>(),

@@ -7,6 +7,8 @@ use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use moldau_client::consumer::Pattern;
+
 use super::compile::Compiler;
 use super::global_table::Global;
 use super::materialized::Materialized;
@@ -79,8 +81,7 @@ pub(crate) struct GraphNode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     Source {
-        /// At least one; all are read as one, in the order of their names.
-        topics: Vec<String>,
+        reads: Reads,
         start_at: StartAt,
         role: SourceRole,
         /// Names of the key's and the value's type.
@@ -98,6 +99,25 @@ pub(crate) enum NodeKind {
     RepartitionSink {
         topic: String,
     },
+}
+
+/// The topics of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// At least one; all are read as one, in the order of their names.
+    Topics(Vec<String>),
+    /// All that match.
+    Matching(Pattern),
+}
+
+impl Reads {
+    /// The topics that have been named.
+    pub(crate) fn names(&self) -> &[String] {
+        match self {
+            Self::Topics(names) => names,
+            Self::Matching(_) => &[],
+        }
+    }
 }
 
 impl NodeKind {
@@ -252,7 +272,7 @@ impl Graph {
     /// one node of the graph.
     fn writer_for(&self, node: &GraphNode) -> Option<usize> {
         let NodeKind::Source {
-            topics,
+            reads,
             role: SourceRole::Repartition,
             ..
         } = &node.kind
@@ -260,7 +280,7 @@ impl Graph {
             return None;
         };
         let writes = |other: &GraphNode| match &other.kind {
-            NodeKind::RepartitionSink { topic } => topics.contains(topic),
+            NodeKind::RepartitionSink { topic } => reads.names().contains(topic),
             _ => false,
         };
         self.nodes.iter().position(writes)

@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use moldau_client::KString;
 
-use super::compile::REPARTITION_SUFFIX;
 use super::data::Data;
-use super::graph::{NodeKind, SharedGraph, build_node, build_source};
+use super::graph::{NodeKind, Reads, SharedGraph, build_node, build_source};
 use super::grouped::{aggregate_one, reduce_one};
 use super::ktable::{KTable, store_getter};
 use super::materialized::Materialized;
@@ -23,7 +22,7 @@ use super::operators::table::Change;
 use super::operators::table_aggregate::{Regroup, TableAggregate};
 use super::serde::Serde;
 use super::to_table::table_store;
-use crate::runtime::{SourceRole, StartAt};
+use crate::runtime::{REPARTITION_SUFFIX, SourceRole, StartAt};
 
 /// A table grouped by another key, to be aggregated. A change of the table takes the old value
 /// out of its group and the new one into its own.
@@ -228,7 +227,7 @@ impl<K: Serde, V: Serde> KGroupedTable<K, V> {
             }))
         });
         let kind = NodeKind::Source {
-            topics: vec![short_name],
+            reads: Reads::Topics(vec![short_name]),
             start_at: StartAt::Earliest,
             role: SourceRole::Repartition,
             types: type_name::<(K, Change<V>)>(),

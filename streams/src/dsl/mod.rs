@@ -105,7 +105,7 @@ pub use test_driver::{
     TestDriver, TestInput, TestOutput, TestStore, TestVersionedStore, TestWindowStore, windowed,
 };
 pub use to_table::TableValue;
-pub use topic::Topic;
+pub use topic::{Topic, TopicPattern};
 pub use topology::Topology;
 pub use transform_values::{TransformContext, ValueTransformer};
 pub use windowed::{Window, WindowBounds, Windowed};

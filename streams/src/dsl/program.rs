@@ -1,7 +1,5 @@
 //! The program of one task of a DSL topology.
 
-use moldau_client::KString;
-
 use super::node::{Built, Cx, NodeId, ProgramState, SourceNode};
 use super::processor::Punctuation;
 use crate::runtime::{PunctuationId, Record, SourceIndex, StreamsError, TaskContext, TaskProgram};
@@ -9,8 +7,8 @@ use crate::runtime::{PunctuationId, Record, SourceIndex, StreamsError, TaskConte
 /// The program of one task: its sources, which own all other nodes, and what the nodes share.
 pub(crate) struct DslProgram {
     sources: Vec<Box<dyn SourceNode>>,
-    /// Which source takes the records of each of the runtime's sources, and their topic.
-    inputs: Vec<(usize, KString)>,
+    /// Which source takes the records of each of the runtime's sources.
+    inputs: Vec<usize>,
     /// The nodes that hold something back until a commit, in the order of their turns.
     flush_order: Vec<NodeId>,
     state: ProgramState,
@@ -19,7 +17,7 @@ pub(crate) struct DslProgram {
 impl DslProgram {
     pub(crate) fn new(
         sources: Vec<Box<dyn SourceNode>>,
-        inputs: Vec<(usize, KString)>,
+        inputs: Vec<usize>,
         flush_order: Vec<NodeId>,
         state: ProgramState,
     ) -> Self {
@@ -60,9 +58,8 @@ impl TaskProgram for DslProgram {
         records: &[Record],
         task: &mut TaskContext<'_>,
     ) -> Result<(), StreamsError> {
-        let (node, topic) = &self.inputs[source.0];
-        self.state.origin_topic = topic.clone();
-        let node = &mut self.sources[*node];
+        self.state.origin_topic = task.source_topic().clone();
+        let node = &mut self.sources[self.inputs[source.0]];
         let mut cx = Cx {
             task,
             state: &mut self.state,

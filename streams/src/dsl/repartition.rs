@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use moldau_client::KString;
 
-use super::compile::REPARTITION_SUFFIX;
-use super::graph::{NodeKind, build_node, build_source};
+use super::graph::{NodeKind, Reads, build_node, build_source};
 use super::kstream::KStream;
 use super::node::Node;
 use super::on_error::OnError;
@@ -15,7 +14,7 @@ use super::operators::routed_sink::{ChoosePartitions, Destination, RoutedSink};
 use super::operators::sink::{DropNullKeys, Sink};
 use super::operators::source::Source;
 use super::serde::Serde;
-use crate::runtime::{SourceRole, StartAt};
+use crate::runtime::{REPARTITION_SUFFIX, SourceRole, StartAt};
 
 /// An explicit repartition topic.
 #[derive(Clone, Debug, Default)]
@@ -168,7 +167,7 @@ impl<K: Serde, V: Serde> KStream<K, V> {
             }))
         });
         let kind = NodeKind::Source {
-            topics: vec![short_name],
+            reads: Reads::Topics(vec![short_name]),
             start_at: StartAt::Earliest,
             role: SourceRole::Repartition,
             types: type_name::<(K, V)>(),

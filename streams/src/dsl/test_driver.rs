@@ -80,6 +80,15 @@ impl TestDriver {
         }
     }
 
+    /// Creates a topic that a pattern finds while the topology runs; see
+    /// [`Builder::stream_matching`](crate::Builder::stream_matching).
+    ///
+    /// # Panics
+    /// The topology cannot read the topic, or failed.
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        expect(self.driver.borrow_mut().create_topic(name, partitions));
+    }
+
     /// Commits; with [`CommitMode::Manual`](crate::runtime::CommitMode) nothing else does.
     ///
     /// # Panics

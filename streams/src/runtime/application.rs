@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use moldau_client::consumer::Pattern;
+
 use super::global::GlobalTable;
 use super::internal_topic::InternalTopic;
 use super::program::ProgramFactory;
@@ -32,7 +34,14 @@ impl Application {
             .map(|(index, parts)| {
                 let sources = parts.sources.iter().map(|source| {
                     let role = format!("{:?}", source.role).to_lowercase();
-                    serde_json::json!({ "topic": source.topic, "role": role })
+                    match &source.topics {
+                        SourceTopics::Named(topic) => {
+                            serde_json::json!({ "topic": topic, "role": role })
+                        }
+                        SourceTopics::Matching(pattern) => {
+                            serde_json::json!({ "pattern": pattern.text().as_str(), "role": role })
+                        }
+                    }
                 });
                 let stores = parts.stores.iter().map(|store| {
                     let changelog = store.changelog.as_ref().map(|topic| &topic.name);
@@ -61,7 +70,7 @@ impl Application {
 /// One part of an application: everything that must run in the same task.
 #[derive(Clone)]
 pub struct SubTopology {
-    /// Topics it reads. A topic is the source of at most one sub-topology.
+    /// What it reads. A topic is the source of at most one sub-topology.
     pub sources: Vec<SourceTopic>,
     /// Sources that must have the same number of partitions, because a join or a shared store
     /// meets equal keys of theirs in one task.
@@ -74,15 +83,25 @@ pub struct SubTopology {
     pub program: ProgramFactory,
 }
 
-/// A topic that a sub-topology reads.
+/// A topic that a sub-topology reads, or several of which it reads the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceTopic {
-    /// Full name.
-    pub topic: String,
+    /// Which.
+    pub topics: SourceTopics,
     /// Where to start when the group has no committed offset.
     pub start_at: StartAt,
     /// How its records are meant; for descriptions and metrics.
     pub role: SourceRole,
+}
+
+/// Which topics a source reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceTopics {
+    /// The topic with this full name.
+    Named(String),
+    /// All topics whose names match, also those that are created while the application runs; but
+    /// not its own internal ones.
+    Matching(Pattern),
 }
 
 impl SourceTopic {
@@ -90,7 +109,17 @@ impl SourceTopic {
     #[must_use]
     pub fn stream(topic: impl Into<String>) -> Self {
         Self {
-            topic: topic.into(),
+            topics: SourceTopics::Named(topic.into()),
+            start_at: StartAt::Earliest,
+            role: SourceRole::Stream,
+        }
+    }
+
+    /// All topics whose names match, read as one stream from their beginnings.
+    #[must_use]
+    pub const fn matching(pattern: Pattern) -> Self {
+        Self {
+            topics: SourceTopics::Matching(pattern),
             start_at: StartAt::Earliest,
             role: SourceRole::Stream,
         }

@@ -15,7 +15,7 @@ use super::record::OutputRecord;
 use super::store::{
     KeyValueStore, SessionStore, StoreSlot, TaskStores, VersionedStore, WindowStore,
 };
-use super::task_id::{SourceIndex, StoreIndex, TaskId};
+use super::task_id::{StoreIndex, TaskId};
 
 /// What a program sees of its task, for the time of one call.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(crate) struct TaskState {
     pub(crate) stream_time: i64,
     pub(crate) wall_clock_ms: i64,
     pub(crate) emit_interval_ms: i64,
-    /// Topics of the sub-topology's sources, by [`SourceIndex`].
-    pub(crate) source_topics: Vec<KString>,
+    /// Topic of the run of records that is processed, or was last.
+    pub(crate) source_topic: KString,
     pub(crate) stores: TaskStores,
     pub(crate) global_stores: Arc<[GlobalStore]>,
     pub(crate) punctuations: PunctuationQueue,
@@ -75,19 +75,11 @@ impl<'a> TaskContext<'a> {
         self.state.id.partition
     }
 
-    /// Topic of a source. Partition, offset and headers are in each [`Record`](super::Record).
-    ///
-    /// # Errors
-    /// The sub-topology has no such source.
-    pub fn source_topic(&self, source: SourceIndex) -> Result<&KString, StreamsError> {
-        let topics = &self.state.source_topics;
-        topics.get(source.0).ok_or_else(|| {
-            StreamsError::topology(format!(
-                "the sub-topology has only {} sources, not #{}",
-                topics.len(),
-                source.0
-            ))
-        })
+    /// Topic of the records that are processed. Partition, offset and headers are in each
+    /// [`Record`](super::Record).
+    #[must_use]
+    pub const fn source_topic(&self) -> &KString {
+        &self.state.source_topic
     }
 
     /// Largest timestamp of the records taken from the inputs so far, -1 before the first.

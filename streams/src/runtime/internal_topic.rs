@@ -26,7 +26,7 @@ impl InternalTopic {
     #[must_use]
     pub fn repartition(application_id: &str, name: &str) -> Self {
         Self {
-            name: format!("{application_id}-{name}-repartition"),
+            name: format!("{application_id}-{name}{REPARTITION_SUFFIX}"),
             partitions: PartitionCount::Derived,
             configs: configs(&[
                 ("cleanup.policy", "delete"),
@@ -93,8 +93,20 @@ impl InternalTopic {
 }
 
 fn changelog_name(application_id: &str, store: &str) -> String {
-    format!("{application_id}-{store}-changelog")
+    format!("{application_id}-{store}{CHANGELOG_SUFFIX}")
 }
+
+/// Whether a topic is one that the application makes for itself.
+pub(crate) fn is_internal(application_id: &str, topic: &str) -> bool {
+    let rest = topic.strip_prefix(application_id);
+    let rest = rest.and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|rest| rest.ends_with(CHANGELOG_SUFFIX) || rest.ends_with(REPARTITION_SUFFIX))
+}
+
+/// What the names of repartition topics end with.
+pub(crate) const REPARTITION_SUFFIX: &str = "-repartition";
+/// What the names of changelogs end with.
+const CHANGELOG_SUFFIX: &str = "-changelog";
 
 fn configs(special: &[(&str, &str)]) -> Vec<(String, String)> {
     special

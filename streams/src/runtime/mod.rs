@@ -30,13 +30,16 @@ mod task;
 mod task_id;
 mod uncaught_error;
 
-pub use application::{Application, CoPartition, SourceRole, SourceTopic, StartAt, SubTopology};
+pub use application::{
+    Application, CoPartition, SourceRole, SourceTopic, SourceTopics, StartAt, SubTopology,
+};
 pub use cache_budget::CacheBudget;
 pub use cluster::{Streams, StreamsHandle};
 pub use config::{ProcessingGuarantee, StreamsConfig};
 pub use context::TaskContext;
 pub use error::StreamsError;
 pub use global::{GlobalIndex, GlobalStore, GlobalTable, GlobalUpdate};
+pub(crate) use internal_topic::REPARTITION_SUFFIX;
 pub use internal_topic::{InternalTopic, PartitionCount};
 pub use local::{CommitMode, LocalConfig, LocalDriver, LocalRecord, LocalTopicRecord};
 pub use metrics::{

@@ -67,8 +67,6 @@ impl Task {
     ) -> Result<Self, StreamsError> {
         let program = guard(id, None, || (parts.program)(id))?;
         let sources = inputs.iter().map(|input| input.source);
-        let source_topics = parts.sources.iter();
-        let source_topics = source_topics.map(|source| KString::copy_from(&source.topic));
         Ok(Self {
             group: PartitionGroup::new(sources, settings.max_task_idle_ms),
             input_counts: vec![0; inputs.len()],
@@ -79,7 +77,7 @@ impl Task {
                 stream_time: -1,
                 wall_clock_ms: 0,
                 emit_interval_ms: settings.emit_interval_ms,
-                source_topics: source_topics.collect(),
+                source_topic: KString::default(),
                 stores: TaskStores::default(),
                 global_stores: Arc::clone(&settings.global_stores),
                 punctuations: PunctuationQueue::default(),
@@ -182,6 +180,9 @@ impl Task {
             return Ok(0);
         };
         let (source, records) = self.group.records(run);
+        self.state
+            .source_topic
+            .clone_from(&self.inputs[run.queue].name.topic);
         self.state.wall_clock_ms = wall_clock_ms;
         let (program, state) = (&mut self.program, &mut self.state);
         let result = catch_unwind(AssertUnwindSafe(|| {

@@ -19,5 +19,6 @@ mod jobs;
 mod mistakes;
 mod orders;
 mod outward;
+mod patterns;
 mod queries;
 mod shutdown;

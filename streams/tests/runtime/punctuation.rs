@@ -8,7 +8,7 @@ use crate::probe::{OnRecord, driver, lines, record, say};
 
 fn timestamps() -> OnRecord {
     Arc::new(|record, task| {
-        let topic = task.source_topic(moldau_streams::runtime::SourceIndex(0))?;
+        let topic = task.source_topic().clone();
         let line = format!("{topic}-{} {}", record.partition, record.timestamp);
         say(task, &line);
         Ok(())

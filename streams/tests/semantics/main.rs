@@ -11,6 +11,7 @@ mod foreign_keys;
 mod global_joins;
 mod joins;
 mod map_async;
+mod patterns;
 mod persistent;
 mod processor_stores;
 mod processors;

@@ -8,6 +8,7 @@ use moldau_client::consumer::{Assignor, GroupSubscriptions, MemberAssignment, Me
 use moldau_client::{ClientError, KString, TopicPartition};
 
 use super::assignor_data::{self, AssignmentData, HostTasks, SubscriptionData};
+use super::current_plan::CurrentPlan;
 use super::shared::Shared;
 use crate::runtime::error::StreamsError;
 use crate::runtime::plan::Plan;
@@ -18,7 +19,7 @@ use crate::runtime::task_id::TaskId;
 /// A member keeps what it had as long as the shares stay even; the rest goes to whoever has
 /// least. So a new or a lost member moves as few stores as possible.
 pub(super) struct TaskAssignor {
-    pub(super) plan: Arc<Plan>,
+    pub(super) plan: Arc<CurrentPlan>,
     pub(super) shared: Arc<Shared>,
     pub(super) process_id: String,
     /// Which of its process's threads the member is.
@@ -57,7 +58,8 @@ impl Assignor for TaskAssignor {
         &self,
         group: &GroupSubscriptions,
     ) -> Result<BTreeMap<KString, MemberAssignment>, ClientError> {
-        self.check_partition_counts(&group.partition_counts)?;
+        let plan = self.plan.get();
+        check_partition_counts(&plan, &group.partition_counts)?;
         let mut members: Vec<_> = group.members.iter().collect();
         members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
         if members.is_empty() {
@@ -68,10 +70,10 @@ impl Assignor for TaskAssignor {
             .map(|member| assignor_data::decode(member.user_data.as_ref()))
             .collect();
         let mut shares = vec![Share::default(); members.len()];
-        let quota = self.plan.tasks.len().div_ceil(members.len());
+        let quota = plan.tasks.len().div_ceil(members.len());
         let mut left = Vec::new();
-        for task in self.plan.tasks.keys() {
-            let owner = members.iter().position(|member| self.owns(member, *task));
+        for task in plan.tasks.keys() {
+            let owner = members.iter().position(|member| owns(&plan, member, *task));
             // A process that has followed the changelog is as good as the last owner.
             let name = task.to_string();
             let owner = owner.or_else(|| {
@@ -97,7 +99,7 @@ impl Assignor for TaskAssignor {
             partitions: share
                 .tasks
                 .iter()
-                .flat_map(|task| self.partitions(*task))
+                .flat_map(|task| partitions(&plan, *task))
                 .collect(),
             user_data: assignor_data::encode(&answer),
         };
@@ -199,36 +201,34 @@ impl TaskAssignor {
         let near = lags.filter(|(_, lag)| *lag <= ACCEPTABLE_RECOVERY_LAG);
         near.map(|(task, _)| task.to_string()).collect()
     }
+}
 
-    fn partitions(&self, task: TaskId) -> impl Iterator<Item = TopicPartition> {
-        let inputs = self.plan.tasks.get(&task).into_iter().flatten();
-        inputs.map(|input| input.name.clone())
-    }
+fn partitions(plan: &Plan, task: TaskId) -> impl Iterator<Item = TopicPartition> {
+    let inputs = plan.tasks.get(&task).into_iter().flatten();
+    inputs.map(|input| input.name.clone())
+}
 
-    fn owns(&self, member: &MemberSubscription, task: TaskId) -> bool {
-        let owned = &member.owned_partitions;
-        !owned.is_empty()
-            && self
-                .partitions(task)
-                .all(|partition| owned.contains(&partition))
-    }
+/// Whether a member had a task. Tasks are handed out whole, so one partition tells; a pattern may
+/// have brought more since.
+fn owns(plan: &Plan, member: &MemberSubscription, task: TaskId) -> bool {
+    partitions(plan, task).any(|partition| member.owned_partitions.contains(&partition))
+}
 
-    /// Partitions that were added after the start would be read by nobody.
-    fn check_partition_counts(&self, counts: &BTreeMap<KString, i32>) -> Result<(), ClientError> {
-        for (topic, count) in counts {
-            let inputs = self.plan.tasks.values().flatten();
-            let planned = inputs.filter(|input| input.name.topic == *topic).count();
-            if planned > 0 && usize::try_from(*count).is_ok_and(|count| count > planned) {
-                return Err(ClientError::Config {
-                    setting: "partitions",
-                    reason: format!(
-                        "topic \"{topic}\" has {count} partitions now, but had {planned} when the application started; restart all of its members"
-                    ),
-                });
-            }
+/// Partitions that were added after the start would be read by nobody.
+fn check_partition_counts(plan: &Plan, counts: &BTreeMap<KString, i32>) -> Result<(), ClientError> {
+    for (topic, count) in counts {
+        let inputs = plan.tasks.values().flatten();
+        let planned = inputs.filter(|input| input.name.topic == *topic).count();
+        if planned > 0 && usize::try_from(*count).is_ok_and(|count| count > planned) {
+            return Err(ClientError::Config {
+                setting: "partitions",
+                reason: format!(
+                    "topic \"{topic}\" has {count} partitions now, but had {planned} when the application started; restart all of its members"
+                ),
+            });
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// `acceptable.recovery.lag`, in records.
@@ -249,6 +249,7 @@ mod tests {
             let input = |source: usize, topic: &str| TaskInput {
                 source: SourceIndex(source),
                 name: TopicPartition::new(topic, partition),
+                by_pattern: source == 1,
             };
             let id = |sub_topology| TaskId {
                 sub_topology,
@@ -258,10 +259,10 @@ mod tests {
             tasks.insert(id(1), vec![input(0, "r")]);
         }
         TaskAssignor {
-            plan: Arc::new(Plan {
+            plan: Arc::new(CurrentPlan::new(Plan {
                 tasks,
                 internal_topics: Vec::new(),
-            }),
+            })),
             shared: Arc::new(Shared::new(
                 "app",
                 1,
@@ -323,6 +324,15 @@ mod tests {
     fn members_keep_what_they_had() {
         let first = member("m1", &[("a", 1), ("b", 1), ("r", 0), ("r", 2)]);
         let second = member("m2", &[]);
+        let shares = assign(vec![first, second]);
+        assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
+        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
+    }
+
+    #[test]
+    fn members_keep_tasks_for_which_a_pattern_brought_another_topic() {
+        let first = member("m1", &[("a", 1), ("r", 0), ("r", 2)]);
+        let second = member("m2", &[("a", 0), ("a", 2), ("r", 1)]);
         let shares = assign(vec![first, second]);
         assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
         assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);

@@ -117,7 +117,7 @@ impl StreamThread {
         self.abandon()?;
         let runtime = self.core.runtime.clone();
         let _entered = runtime.enter();
-        let consumer = self.core.consumer(self.index)?;
+        let consumer = self.core.consumer(self.index, &self.plan)?;
         let old = std::mem::replace(&mut self.consumer, consumer);
         let closed = tokio::time::timeout(CLOSE_LIMIT, old.close());
         if runtime.block_on(closed).is_err() {

@@ -9,6 +9,7 @@ use moldau_client::{Client, Consumer, ConsumerConfig, Isolation, ProducerConfig}
 use tokio::sync::Semaphore;
 
 use super::assignor::TaskAssignor;
+use super::current_plan::CurrentPlan;
 use super::process_id::ProcessId;
 use super::shared::Shared;
 use super::task_set::TaskSet;
@@ -17,7 +18,7 @@ use super::writer::Writer;
 use crate::runtime::application::Application;
 use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
-use crate::runtime::plan::Plan;
+use crate::runtime::plan::{Plan, patterns};
 use crate::runtime::task::TaskSettings;
 use crate::runtime::uncaught_error::UncaughtErrorAction;
 
@@ -25,7 +26,7 @@ use crate::runtime::uncaught_error::UncaughtErrorAction;
 pub(super) struct Core {
     pub(super) client: Client,
     pub(super) application: Arc<Application>,
-    pub(super) plan: Arc<Plan>,
+    pub(super) plan: Arc<CurrentPlan>,
     pub(super) config: StreamsConfig,
     pub(super) settings: TaskSettings,
     pub(super) shared: Arc<Shared>,
@@ -69,8 +70,8 @@ impl Core {
         }
     }
 
-    /// A new member of the group; must be called inside the runtime.
-    pub(super) fn consumer(&self, thread: usize) -> Result<Consumer, StreamsError> {
+    /// A new member of the group, for the topics of a plan; must be called inside the runtime.
+    pub(super) fn consumer(&self, thread: usize, plan: &Plan) -> Result<Consumer, StreamsError> {
         let group = &self.application.application_id;
         let instance = self.config.group_instance_id.as_ref();
         let isolation = if self.config.is_exactly_once() {
@@ -98,13 +99,24 @@ impl Core {
             })),
             ..ConsumerConfig::group(group.clone())
         });
-        let sources = self.application.sub_topologies.iter();
-        let sources = sources.flat_map(|parts| &parts.sources);
-        let topics: Vec<_> = sources.map(|source| source.topic.as_str()).collect();
-        let subscribed = consumer.subscribe(&topics);
-        subscribed
-            .map_err(|error| StreamsError::client(format!("join group \"{group}\""), error))?;
+        self.subscribe(&mut consumer, plan)?;
         Ok(consumer)
+    }
+
+    /// Makes a member join for the topics of a plan; must be called inside the runtime.
+    pub(super) fn subscribe(
+        &self,
+        consumer: &mut Consumer,
+        plan: &Plan,
+    ) -> Result<(), StreamsError> {
+        let topics: Vec<_> = plan.topics().into_iter().collect();
+        let subscribed = match patterns(&self.application).first() {
+            // A group can be joined for topics that are to come, not for none.
+            Some(pattern) if topics.is_empty() => consumer.subscribe_pattern(pattern.text()),
+            _ => consumer.subscribe(&topics),
+        };
+        let group = &self.application.application_id;
+        subscribed.map_err(|error| StreamsError::client(format!("join group \"{group}\""), error))
     }
 
     /// The writing side of a thread; must be called inside the runtime.
@@ -133,10 +145,10 @@ impl Core {
             .collect()
     }
 
-    pub(super) fn tasks(&self) -> TaskSet {
+    pub(super) fn tasks(&self, plan: Arc<Plan>) -> TaskSet {
         TaskSet::new(
             Arc::clone(&self.application),
-            Arc::clone(&self.plan),
+            plan,
             self.settings.clone(),
             self.client.clone(),
             Arc::clone(&self.permits),

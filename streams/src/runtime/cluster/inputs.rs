@@ -31,7 +31,8 @@ impl Routes {
         self.routes.get(partition).copied()
     }
 
-    /// The tasks of an assignment; each must have all of its inputs.
+    /// The tasks of an assignment; each must have all of its inputs, but for those of patterns: the
+    /// leader may not know their topics yet.
     pub(super) fn tasks(
         &self,
         plan: &Plan,
@@ -45,6 +46,7 @@ impl Routes {
             .collect();
         for task in &tasks {
             let inputs = plan.tasks.get(task).into_iter().flatten();
+            let inputs = inputs.filter(|input| !input.by_pattern);
             let needed: BTreeSet<_> = inputs.map(|input| input.name.clone()).collect();
             if let Some(missing) = needed.iter().find(|name| !assigned.contains(name)) {
                 tracing::debug!(%task, %missing, "a partition of a task went elsewhere");

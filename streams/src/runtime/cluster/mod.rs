@@ -4,6 +4,7 @@ mod assignor;
 mod assignor_data;
 mod commit;
 mod core;
+mod current_plan;
 mod global;
 mod http;
 mod inputs;

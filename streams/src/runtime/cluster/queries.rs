@@ -125,9 +125,13 @@ impl Queries {
         let sub_topology = (0..parts.len()).find(has_store);
         let sub_topology = sub_topology
             .ok_or_else(|| failed(query, "the application has no store of this name"))?;
-        let tasks = self.core.plan.tasks.keys();
+        let plan = self.core.plan.get();
+        let tasks = plan.tasks.keys();
         let count = tasks.filter(|id| id.sub_topology == sub_topology).count();
         let count = i32::try_from(count).unwrap_or(i32::MAX);
+        if count == 0 {
+            return Err(failed(query, "no topic matches its source's pattern yet"));
+        }
         let by_key = || Some(partition_for_key(query.key()?, count));
         let partition = query.partition.or_else(by_key);
         let partition = partition.filter(|partition| (0..count).contains(partition));

@@ -11,7 +11,7 @@ use crate::runtime::application::Application;
 use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::internal_topic::InternalTopic;
-use crate::runtime::plan::{Plan, external_topics};
+use crate::runtime::plan::{Plan, external_topics, patterns};
 
 /// Waits for the source topics, works out the tasks and creates the internal topics.
 pub(super) async fn prepare(
@@ -25,11 +25,30 @@ pub(super) async fn prepare(
         let count = wait_for_topic(client, &topic, deadline).await?;
         counts.insert(topic, count);
     }
+    add_matching(client, application, &mut counts).await?;
     let plan = Plan::resolve(application, &counts)?;
     for (topic, partitions) in &plan.internal_topics {
         ensure_internal_topic(client, topic, *partitions, config.replication_factor).await?;
     }
     Ok(plan)
+}
+
+/// Adds the topics that match the patterns of sources, with their partition counts.
+pub(super) async fn add_matching(
+    client: &Client,
+    application: &Application,
+    counts: &mut BTreeMap<String, i32>,
+) -> Result<(), StreamsError> {
+    for pattern in patterns(application) {
+        let text = pattern.text();
+        let failed = |error| StreamsError::client(format!("list topics like \"{text}\""), error);
+        for topic in pattern.topics(client).await.map_err(failed)? {
+            // One that was deleted since is not there.
+            let count = client.partition_count(&topic).await.map_err(failed)?;
+            counts.extend(count.map(|count| (topic.to_string(), count)));
+        }
+    }
+    Ok(())
 }
 
 async fn wait_for_topic(

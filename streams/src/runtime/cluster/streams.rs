@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::core::Core;
+use super::current_plan::CurrentPlan;
 use super::global;
 use super::http;
 use super::process_id::ProcessId;
@@ -23,7 +24,6 @@ use crate::runtime::config::StreamsConfig;
 use crate::runtime::error::StreamsError;
 use crate::runtime::metrics::{StreamsMetrics, StreamsState};
 use crate::runtime::partition_counts::ClusterPartitionCounts;
-use crate::runtime::plan::external_topics;
 use crate::runtime::query::{QueryAnswer, StoreQuery};
 use crate::runtime::store::StoreEnvironment;
 use crate::runtime::task::TaskSettings;
@@ -56,7 +56,7 @@ impl Streams {
             &application.application_id,
             config.store_memory_bytes,
         )?;
-        let plan = Arc::new(prepare(&client, &application, &config).await?);
+        let plan = CurrentPlan::new(prepare(&client, &application, &config).await?);
         let group = &application.application_id;
         let cache_budget = Arc::new(CacheBudget::new(config.cache_max_bytes));
         let shared = Arc::new(Shared::new(
@@ -75,7 +75,7 @@ impl Streams {
             process_id,
             shared: Arc::clone(&shared),
             application: Arc::new(application),
-            plan,
+            plan: Arc::new(plan),
             settings: TaskSettings {
                 emit_interval_ms: EMIT_INTERVAL_MS,
                 max_task_idle_ms: config.max_task_idle_ms,
@@ -104,11 +104,7 @@ impl Streams {
             queries,
             server,
         };
-        let topics = external_topics(&core.application);
-        if !topics.is_empty() {
-            let shared = Arc::clone(&core.shared);
-            tokio::spawn(source_watch::watch(core.client.clone(), topics, shared));
-        }
+        source_watch::start(&core);
         for index in 0..core.config.num_threads {
             handle.threads.push(spawn(&core, index)?);
         }

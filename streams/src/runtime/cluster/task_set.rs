@@ -86,6 +86,14 @@ impl TaskSet {
         }
     }
 
+    /// Follows another plan from the next assignment on.
+    pub(super) fn follow(&mut self, plan: &Arc<Plan>) {
+        if !Arc::ptr_eq(&self.plan, plan) {
+            self.routes = Routes::new(plan);
+            self.plan = Arc::clone(plan);
+        }
+    }
+
     /// Makes the tasks of a new assignment. Their inputs begin at what is committed, or where
     /// the source says, and are paused until the stores are there.
     pub(super) async fn assign(
@@ -217,10 +225,12 @@ impl TaskSet {
                 Some(StartAt::Latest) => SeekTo::End,
                 Some(StartAt::Earliest) | None => SeekTo::Beginning,
             };
-            let sought = consumer.seek_to(name, place).await;
-            sought.map_err(|error| {
-                StreamsError::client(format!("find where {name} starts"), error)
-            })?;
+            if let Err(error) = consumer.seek_to(name, place).await
+                && !self.plan.expects(&error)
+            {
+                let action = format!("find where {name} starts");
+                return Err(StreamsError::client(action, error));
+            }
         }
         Ok(committed)
     }

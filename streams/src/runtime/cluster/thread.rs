@@ -16,6 +16,7 @@ use super::task_set::TaskSet;
 use super::writer::Writer;
 use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
+use crate::runtime::plan::Plan;
 use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::task_id::TaskId;
 
@@ -25,6 +26,8 @@ pub(super) struct StreamThread {
     pub(super) core: Arc<Core>,
     closing: watch::Receiver<bool>,
     pub(super) consumer: Consumer,
+    /// What the group was joined for last.
+    pub(super) plan: Arc<Plan>,
     pub(super) writer: Writer,
     pub(super) tasks: TaskSet,
     pub(super) reporter: Reporter,
@@ -56,12 +59,14 @@ impl StreamThread {
         let runtime = core.runtime.clone();
         let _entered = runtime.enter();
         let now = Instant::now();
+        let plan = core.plan.get();
         Ok(Self {
             index,
             closing: core.shared.watch_closing(),
-            consumer: core.consumer(index)?,
+            consumer: core.consumer(index, &plan)?,
             writer: core.writer(index),
-            tasks: core.tasks(),
+            tasks: core.tasks(Arc::clone(&plan)),
+            plan,
             core,
             reporter: Reporter::new(now),
             is_assigned: false,
@@ -147,6 +152,7 @@ impl StreamThread {
             let (runtime, writer) = (&self.core.runtime, &mut self.writer);
             runtime.block_on(writer.prepare())?;
         }
+        self.follow_plan()?;
         self.poll(timeout)?;
         self.answer_queries();
         let runtime = self.core.runtime.clone();
@@ -161,6 +167,18 @@ impl StreamThread {
         }
         self.commit_if_due()?;
         Ok(progressed)
+    }
+
+    /// Joins the group anew when topics of a pattern have come or gone.
+    fn follow_plan(&mut self) -> Result<(), StreamsError> {
+        let plan = self.core.plan.get();
+        if Arc::ptr_eq(&plan, &self.plan) {
+            return Ok(());
+        }
+        let _entered = self.core.runtime.enter();
+        self.core.subscribe(&mut self.consumer, &plan)?;
+        self.plan = plan;
+        Ok(())
     }
 
     /// How long a poll may wait: not longer than until the next commit or a task's turn.
@@ -199,7 +217,7 @@ impl StreamThread {
         });
         let poll = match polled {
             Ok(poll) => poll,
-            Err(error) if error.is_retriable() => {
+            Err(error) if error.is_retriable() || self.plan.expects(&error) => {
                 tracing::warn!(%error, "poll failed, trying again");
                 let core = &self.core;
                 core.runtime.block_on(core.shared.wait(POLL));
@@ -246,6 +264,7 @@ impl StreamThread {
         }
         if rebalance.revoked.is_empty() || !rebalance.assigned.is_empty() {
             let (tasks, consumer) = (&mut self.tasks, &mut self.consumer);
+            tasks.follow(&self.plan);
             self.core
                 .runtime
                 .block_on(tasks.assign(consumer, &rebalance.assigned))?;

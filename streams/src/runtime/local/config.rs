@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct LocalConfig {
     /// Partitions of topics that are not in `topics` (1).
     pub partitions: i32,
-    /// Partition counts of topics.
+    /// Partition counts of topics. Patterns of sources find these topics from the start.
     pub topics: BTreeMap<String, i32>,
     /// Memory for write-back caches (10 MiB). 0 makes tables emit each single update.
     pub cache_max_bytes: usize,

@@ -15,7 +15,7 @@ use crate::runtime::context::Output;
 use crate::runtime::error::StreamsError;
 use crate::runtime::global::GlobalStore;
 use crate::runtime::partition_counts::LocalPartitionCounts;
-use crate::runtime::plan::{Plan, external_topics};
+use crate::runtime::plan::{Plan, external_topics, patterns};
 use crate::runtime::punctuation::PunctuationType;
 use crate::runtime::record::Record;
 use crate::runtime::store::{
@@ -34,6 +34,8 @@ use crate::runtime::task_id::TaskId;
 pub struct LocalDriver {
     application: Application,
     config: LocalConfig,
+    /// Partition counts of the topics that are not internal.
+    counts: BTreeMap<String, i32>,
     plan: Plan,
     settings: TaskSettings,
     topics: Topics,
@@ -62,18 +64,16 @@ impl LocalDriver {
     /// The application cannot run: see [`StreamsError`].
     pub fn new(application: Application, config: LocalConfig) -> Result<Self, StreamsError> {
         let external = external_topics(&application);
-        let counts = external
-            .into_iter()
-            .map(|topic| (topic.clone(), config.partitions_of(&topic)))
-            .collect();
+        let named = external.into_iter();
+        let named = named.map(|topic| (topic.clone(), config.partitions_of(&topic)));
+        let patterns = patterns(&application);
+        let declared = config.topics.clone().into_iter();
+        let matching =
+            declared.filter(|(topic, _)| patterns.iter().any(|pattern| pattern.matches(topic)));
+        let counts = named.chain(matching).collect();
         let plan = Plan::resolve(&application, &counts)?;
         let mut topics = Topics::default();
-        for (topic, partitions) in &counts {
-            topics.create(topic, *partitions);
-        }
-        for (topic, partitions) in &plan.internal_topics {
-            topics.create(&topic.name, *partitions);
-        }
+        topics.create_all(&counts, &plan);
         let mut driver = Self {
             settings: TaskSettings {
                 emit_interval_ms: config.emit_interval_ms,
@@ -94,6 +94,7 @@ impl LocalDriver {
             wall_clock_ms: config.wall_clock_ms,
             application,
             config,
+            counts,
             plan,
             topics,
             tasks: BTreeMap::new(),
@@ -210,6 +211,23 @@ impl LocalDriver {
         self.turns = Turns::default();
         self.start()?;
         self.run()
+    }
+
+    /// Creates a topic, as somebody may while the application runs. If a source's pattern matches
+    /// it, all tasks commit and begin anew with it; what that left to do is done again.
+    ///
+    /// # Errors
+    /// The topic cannot be read by this application, or a task failed.
+    pub fn create_topic(&mut self, name: &str, partitions: i32) -> Result<(), StreamsError> {
+        self.commit()?;
+        self.counts.insert(name.to_owned(), partitions);
+        self.plan = Plan::resolve(&self.application, &self.counts)?;
+        self.topics.create_all(&self.counts, &self.plan);
+        self.settings.partition_counts = Arc::new(LocalPartitionCounts {
+            internal: self.plan.internal_counts(),
+            config: self.config.clone(),
+        });
+        self.restart()
     }
 
     /// All records of a topic, in the order they were written.

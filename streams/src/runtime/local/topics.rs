@@ -8,6 +8,7 @@ use moldau_client::partitioner::partition_for_key;
 
 use super::config::LocalConfig;
 use crate::runtime::error::StreamsError;
+use crate::runtime::plan::Plan;
 
 /// A record to write to a local topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +70,17 @@ struct Topic {
 }
 
 impl Topics {
-    pub(super) fn create(&mut self, name: &str, partitions: i32) {
+    /// Creates the topics that do not exist yet: the external ones, and the internal ones of a plan.
+    pub(super) fn create_all(&mut self, external: &BTreeMap<String, i32>, plan: &Plan) {
+        for (topic, partitions) in external {
+            self.create(topic, *partitions);
+        }
+        for (topic, partitions) in &plan.internal_topics {
+            self.create(&topic.name, *partitions);
+        }
+    }
+
+    fn create(&mut self, name: &str, partitions: i32) {
         if self.topics.contains_key(name) {
             return;
         }
