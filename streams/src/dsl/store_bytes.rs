@@ -1,7 +1,5 @@
 //! The bytes behind a typed store: a key-value store or a window store of the task.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
 
 use super::graph::Store;
@@ -29,7 +27,7 @@ pub(crate) struct StoreBytes {
 
 /// What a store holds for a key.
 pub(crate) struct Loaded<V> {
-    pub(crate) value: Arc<Option<V>>,
+    pub(crate) value: Option<V>,
     /// -1 if there is no value.
     pub(crate) timestamp: i64,
     /// Length of the value's bytes.
@@ -71,8 +69,8 @@ impl StoreBytes {
         }
     }
 
-    /// As [`load`](Self::load), decoded and ready to be shared.
-    pub(crate) fn load_shared<V: Serde>(
+    /// As [`load`](Self::load), decoded.
+    pub(crate) fn load_decoded<V: Serde>(
         &self,
         task: &mut TaskContext<'_>,
         key: &[u8],
@@ -81,7 +79,7 @@ impl StoreBytes {
         let bytes = loaded.as_ref().map_or(0, |stored| stored.value.len());
         let (value, timestamp) = self.decode(loaded)?;
         Ok(Loaded {
-            value: Arc::new(value),
+            value,
             timestamp,
             bytes,
         })

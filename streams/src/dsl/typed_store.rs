@@ -18,14 +18,16 @@ use super::graph::Store;
 use super::serde::Serde;
 use super::store_bytes::StoreBytes;
 use super::windowed::copied_key;
-use crate::runtime::{CacheBudget, CompactKey, StoreIndex, StreamsError, TaskContext, VersionPut};
+use crate::runtime::{
+    CacheBudget, CompactBytes, StoreIndex, StreamsError, TaskContext, VersionPut,
+};
 
 /// A typed store.
 pub(crate) struct TypedStore<V> {
     bytes: StoreBytes,
     caching: bool,
     sends_old: bool,
-    entries: IndexMap<CompactKey, Entry<V>, DefaultHashBuilder>,
+    entries: IndexMap<CompactBytes, Entry<V>, DefaultHashBuilder>,
     /// Places in `entries` of those that changed since the last flush, in the order they first did.
     dirty: Vec<usize>,
     /// Keys that are written back are cut off from here.
@@ -42,27 +44,72 @@ pub(crate) struct TypedStore<V> {
 
 /// A cached entry.
 struct Entry<V> {
-    /// The value; shared only for the time in which it is emitted. None if it is forgotten.
-    value: Option<Arc<Option<V>>>,
+    value: Cached<V>,
     timestamp: i64,
     /// Headers of the record that changed it last.
-    headers: Vec<RecordHeader>,
+    headers: Box<[RecordHeader]>,
     /// Number of its last change; 0 if that was written back.
     changed: u64,
     /// What was taken from the budget for it.
     counted_bytes: usize,
 }
 
+/// The value of a cached entry.
+enum Cached<V> {
+    /// The store has it.
+    Forgotten,
+    /// In place, so that changing it does not wait for other memory.
+    Own(Option<V>),
+    /// Others have it too: it is being emitted, or is another table's.
+    Shared(Arc<Option<V>>),
+}
+
+impl<V> Cached<V> {
+    const fn is_forgotten(&self) -> bool {
+        matches!(self, Self::Forgotten)
+    }
+
+    /// The value, which may be nothing.
+    fn get(&self) -> Option<&V> {
+        match self {
+            Self::Forgotten => None,
+            Self::Own(value) => value.as_ref(),
+            Self::Shared(value) => value.as_ref().as_ref(),
+        }
+    }
+
+    /// Shares it with others.
+    fn share(&mut self) -> Arc<Option<V>> {
+        if let Self::Own(value) = self {
+            *self = Self::Shared(Arc::new(value.take()));
+        }
+        match self {
+            Self::Shared(value) => Arc::clone(value),
+            Self::Own(_) | Self::Forgotten => Arc::default(),
+        }
+    }
+
+    /// Has it in place again if nobody else has it any more.
+    fn take_back(&mut self) {
+        if let Self::Shared(value) = self
+            && let Some(value) = Arc::get_mut(value)
+        {
+            *self = Self::Own(value.take());
+        }
+    }
+}
+
 /// What a changed entry emits.
 pub(crate) struct Emission<V> {
     pub(crate) raw_key: Bytes,
-    pub(crate) value: Arc<Option<V>>,
+    /// The value, if the cache does not hold it any more: see [`TypedStore::share`].
+    pub(crate) value: Option<Arc<Option<V>>>,
     /// The value before, where later operators asked for it.
     pub(crate) old: Option<Arc<Option<V>>>,
     /// The value's bytes, for a sink that follows.
     pub(crate) raw_value: Option<Bytes>,
     pub(crate) timestamp: i64,
-    pub(crate) headers: Vec<RecordHeader>,
+    pub(crate) headers: Box<[RecordHeader]>,
     /// False for a version that is older than the key's latest.
     pub(crate) is_latest: bool,
 }
@@ -91,14 +138,14 @@ impl<V: Serde> TypedStore<V> {
         task: &mut TaskContext<'_>,
         key: &[u8],
     ) -> Result<(Arc<Option<V>>, i64), StreamsError> {
-        let cached = self.entries.get(key);
-        if let Some((entry, value)) = cached.and_then(|e| e.value.as_ref().map(|v| (e, v))) {
+        let cached = self.entries.get_mut(key);
+        if let Some(entry) = cached.filter(|entry| !entry.value.is_forgotten()) {
             self.hits += 1;
-            return Ok((Arc::clone(value), entry.timestamp));
+            return Ok((entry.value.share(), entry.timestamp));
         }
         self.misses += 1;
-        let loaded = self.bytes.load_shared(task, key)?;
-        Ok((loaded.value, loaded.timestamp))
+        let loaded = self.bytes.load_decoded(task, key)?;
+        Ok((Arc::new(loaded.value), loaded.timestamp))
     }
 
     /// Sets the value of a key, whatever it was.
@@ -112,7 +159,7 @@ impl<V: Serde> TypedStore<V> {
     ) -> Result<(), StreamsError> {
         let place = self.change(task, key, headers)?;
         let entry = &mut self.entries[place];
-        entry.value = Some(Arc::clone(value));
+        entry.value = Cached::Shared(Arc::clone(value));
         entry.timestamp = timestamp;
         Ok(())
     }
@@ -128,8 +175,8 @@ impl<V: Serde> TypedStore<V> {
     ) -> Result<(), StreamsError> {
         let place = self.change(task, key, headers)?;
         let entry = &mut self.entries[place];
-        let value = entry.value.get_or_insert_default();
-        if Arc::get_mut(value).is_none() {
+        entry.value.take_back();
+        if let Cached::Shared(value) = &entry.value {
             // Another table has the same value, or it is still being emitted: copied by way of
             // its bytes.
             let raw = self.bytes.encode(value.as_ref().as_ref())?;
@@ -137,9 +184,9 @@ impl<V: Serde> TypedStore<V> {
                 value,
                 timestamp: entry.timestamp,
             });
-            *value = Arc::new(self.bytes.decode(stored)?.0);
+            entry.value = Cached::Own(self.bytes.decode(stored)?.0);
         }
-        if let Some(value) = Arc::get_mut(value) {
+        if let Cached::Own(value) = &mut entry.value {
             let timestamp = if value.is_some() {
                 entry.timestamp
             } else {
@@ -165,30 +212,30 @@ impl<V: Serde> TypedStore<V> {
             RawEntryMut::Occupied(found) => {
                 let place = found.index();
                 let entry = found.into_mut();
-                if entry.value.is_some() {
-                    self.hits += 1;
-                } else {
+                if entry.value.is_forgotten() {
                     self.misses += 1;
-                    let loaded = self.bytes.load_shared(task, key)?;
-                    entry.value = Some(loaded.value);
+                    let loaded = self.bytes.load_decoded(task, key)?;
+                    entry.value = Cached::Own(loaded.value);
                     entry.timestamp = loaded.timestamp;
+                } else {
+                    self.hits += 1;
                 }
                 (place, entry)
             }
             RawEntryMut::Vacant(vacant) => {
                 self.misses += 1;
-                let loaded = self.bytes.load_shared(task, key)?;
+                let loaded = self.bytes.load_decoded(task, key)?;
                 let counted_bytes = counted_bytes::<V>(key, loaded.bytes);
                 self.share.take(task, counted_bytes);
                 let entry = Entry {
-                    value: Some(loaded.value),
+                    value: Cached::Own(loaded.value),
                     timestamp: loaded.timestamp,
-                    headers: Vec::new(),
+                    headers: Box::default(),
                     changed: 0,
                     counted_bytes,
                 };
                 let place = vacant.index();
-                (place, vacant.insert(CompactKey::from(key), entry).1)
+                (place, vacant.insert(CompactBytes::from(key), entry).1)
             }
         };
         match entry.changed {
@@ -198,7 +245,7 @@ impl<V: Serde> TypedStore<V> {
         self.changes += 1;
         entry.changed = self.changes;
         if !entry.headers.is_empty() || !headers.is_empty() {
-            entry.headers = headers.to_vec();
+            entry.headers = headers.into();
         }
         Ok(place)
     }
@@ -231,12 +278,11 @@ impl<V: Serde> TypedStore<V> {
         };
         let key = key.as_ref();
         entry.changed = 0;
-        let value = entry.value.get_or_insert_default();
         let mut emission = Emission {
             raw_key: copied_key(&mut self.keys, key),
-            value: Arc::clone(value),
+            value: None,
             old: None,
-            raw_value: self.bytes.encode(value.as_ref().as_ref())?,
+            raw_value: self.bytes.encode(entry.value.get())?,
             timestamp: entry.timestamp,
             headers: std::mem::take(&mut entry.headers),
             is_latest: true,
@@ -247,7 +293,8 @@ impl<V: Serde> TypedStore<V> {
         }
         if self.bytes.is_versioned() {
             // It may not be the latest one, which is what a look-up wants.
-            entry.value = None;
+            emission.value = Some(entry.value.share());
+            entry.value = Cached::Forgotten;
             return self.write_version(task, emission);
         }
         let value_bytes = emission.raw_value.as_ref().map_or(0, Bytes::len);
@@ -275,6 +322,19 @@ impl<V: Serde> TypedStore<V> {
             }
         };
         Ok(emits.then_some(emission))
+    }
+
+    /// The value of an entry that is emitted. [`take_back`](Self::take_back) it when that is done.
+    pub(crate) fn share(&mut self, place: usize) -> Arc<Option<V>> {
+        let entry = self.entries.get_index_mut(place);
+        entry.map_or_else(Arc::default, |(_, entry)| entry.value.share())
+    }
+
+    /// After an entry was emitted: has the value for itself again, if nobody kept it.
+    pub(crate) fn take_back(&mut self, place: usize) {
+        if let Some((_, entry)) = self.entries.get_index_mut(place) {
+            entry.value.take_back();
+        }
     }
 
     /// Puts a version and says what to emit: nothing, if it is too late.
@@ -374,8 +434,8 @@ impl Drop for Share {
 
 /// What is counted for an entry: key and value as bytes, and what is around them.
 const fn counted_bytes<V>(key: &[u8], value_bytes: usize) -> usize {
-    let in_map = size_of::<CompactKey>() + size_of::<Entry<V>>();
-    in_map + CompactKey::outside(key) + value_bytes + ENTRY_OVERHEAD
+    let in_map = size_of::<CompactBytes>() + size_of::<Entry<V>>();
+    in_map + CompactBytes::outside(key) + value_bytes + ENTRY_OVERHEAD
 }
 
 /// The value's own memory of one entry, its hash and place, room to grow and the allocator, about.

@@ -51,7 +51,7 @@ pub use program::{ProgramFactory, TaskProgram};
 pub use punctuation::{PunctuationId, PunctuationType};
 pub use query::{QueryAnswer, QueryEntry, QueryKind, StoreQuery};
 pub use record::{OutputRecord, Record};
-pub(crate) use store::CompactKey;
+pub(crate) use store::CompactBytes;
 pub use store::{
     KeyValueStore, SessionIter, SessionStore, SessionWindow, StoreIter, StoreKind, StorePlace,
     StoreSpec, StoredValue, VersionIter, VersionPut, VersionedStore, VersionedValue, WindowIter,

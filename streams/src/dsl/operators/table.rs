@@ -222,12 +222,18 @@ pub(crate) fn emit<K: Data, V: Serde>(
             store: cx.state.operator_name(),
             reason: format!("cannot read a key: {error}"),
         })?;
+        let new = match emission.value {
+            Some(value) => value,
+            None => cx.store::<TypedStore<V>>(store)?.0.share(place),
+        };
         let change = Change {
-            new: emission.value,
+            new,
             old: emission.old,
             is_latest: emission.is_latest,
         };
         children.push(cx, &key, &change, &meta)?;
+        drop(change);
+        cx.store::<TypedStore<V>>(store)?.0.take_back(place);
     }
     cx.state.operator = operator;
     let (entries, task) = cx.store::<TypedStore<V>>(store)?;

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::StoredValue;
+use super::compact_bytes::CompactBytes;
 use super::key_log::{KeyLog, Merge};
 
 /// What a store's changelog gets for one changed entry.
@@ -36,6 +37,14 @@ pub(super) struct Chunks(BytesMut);
 impl Chunks {
     pub(super) fn copy(&mut self, bytes: &[u8]) -> Bytes {
         self.join(&[bytes])
+    }
+
+    /// What lies in place is copied, the rest shared.
+    pub(super) fn of(&mut self, bytes: &CompactBytes) -> Bytes {
+        match bytes {
+            CompactBytes::Short { .. } => self.copy(bytes.as_ref()),
+            CompactBytes::Long(_) => bytes.to_bytes(),
+        }
     }
 
     /// The pieces one after the other.

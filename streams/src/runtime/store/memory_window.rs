@@ -12,7 +12,7 @@ use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashSet};
 
 use super::changes::ChangelogRecord;
-use super::compact_key::CompactKey;
+use super::compact_bytes::CompactBytes;
 use super::undo::Undo;
 use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
@@ -31,15 +31,38 @@ pub(super) struct MemoryWindowStore {
     observed_stream_time: i64,
     /// `observed_stream_time` and `sequence` at the last commit.
     committed: (i64, i32),
-    keys: HashMap<CompactKey, Windows>,
+    keys: HashMap<CompactBytes, Windows>,
     /// Which keys have a window with this start.
-    starts: BTreeMap<i64, HashSet<CompactKey>>,
+    starts: BTreeMap<i64, HashSet<CompactBytes>>,
     len: u64,
-    changes: Undo<(i64, CompactKey, i32), StoredValue>,
+    changes: Undo<(i64, CompactBytes, i32), Held>,
 }
 
 /// Values of one key by window start and sequence number.
-type Windows = BTreeMap<(i64, i32), StoredValue>;
+type Windows = BTreeMap<(i64, i32), Held>;
+
+/// A value with the event time it is valid from.
+#[derive(Clone, Debug)]
+struct Held {
+    value: CompactBytes,
+    timestamp: i64,
+}
+
+impl Held {
+    fn new(value: &[u8], timestamp: i64) -> Self {
+        Self {
+            value: CompactBytes::from(value),
+            timestamp,
+        }
+    }
+
+    fn stored(&self) -> StoredValue {
+        StoredValue {
+            value: self.value.to_bytes(),
+            timestamp: self.timestamp,
+        }
+    }
+}
 
 impl MemoryWindowStore {
     pub(super) fn new(retention_ms: i64, keeps_duplicates: bool, logged: bool) -> Self {
@@ -82,7 +105,7 @@ impl MemoryWindowStore {
         self.expire();
         match value {
             Some(value) if is_live => {
-                self.set(key, (start, sequence), stored(value, timestamp));
+                self.set(key, (start, sequence), Held::new(value, timestamp));
             }
             Some(_) => {}
             None => {
@@ -106,7 +129,7 @@ impl MemoryWindowStore {
         for ((start, key, sequence), before) in undone {
             let place = (start, sequence);
             match before {
-                Some(stored) => self.set(key.as_ref(), place, stored).1,
+                Some(held) => self.set(key.as_ref(), place, held).1,
                 None => self.remove(key.as_ref(), place),
             };
         }
@@ -154,21 +177,16 @@ impl MemoryWindowStore {
     }
 
     /// Returns the stored key, for the list of changes, and what was there before.
-    fn set(
-        &mut self,
-        key: &[u8],
-        place: (i64, i32),
-        stored: StoredValue,
-    ) -> (CompactKey, Option<StoredValue>) {
+    fn set(&mut self, key: &[u8], place: (i64, i32), held: Held) -> (CompactBytes, Option<Held>) {
         let (key, windows) = match self.keys.entry_ref(key) {
             EntryRef::Occupied(entry) => (entry.key().clone(), entry.into_mut()),
             EntryRef::Vacant(entry) => {
-                let key = CompactKey::from(key);
+                let key = CompactBytes::from(key);
                 let entry = entry.insert_entry_with_key(key.clone(), Windows::new());
                 (key, entry.into_mut())
             }
         };
-        let before = windows.insert(place, stored);
+        let before = windows.insert(place, held);
         if before.is_none() {
             self.len += 1;
             self.starts.entry(place.0).or_default().insert(key.clone());
@@ -177,7 +195,7 @@ impl MemoryWindowStore {
     }
 
     /// Returns what was there.
-    fn remove(&mut self, key: &[u8], place: (i64, i32)) -> Option<StoredValue> {
+    fn remove(&mut self, key: &[u8], place: (i64, i32)) -> Option<Held> {
         let windows = self.keys.get_mut(key)?;
         let before = windows.remove(&place)?;
         self.len -= 1;
@@ -203,7 +221,7 @@ impl WindowStore for MemoryWindowStore {
         let mut found = windows
             .into_iter()
             .flat_map(|w| w.range(all_at(start, start)));
-        Ok(found.next().map(|(_, stored)| stored.clone()))
+        Ok(found.next().map(|(_, held)| held.stored()))
     }
 
     fn put(
@@ -227,7 +245,7 @@ impl WindowStore for MemoryWindowStore {
                 .record_expired(|| place.record(Some(Bytes::copy_from_slice(value)), timestamp));
             return Ok(false);
         }
-        let (key, before) = self.set(key, (start, sequence), stored(value, timestamp));
+        let (key, before) = self.set(key, (start, sequence), Held::new(value, timestamp));
         let place = (start, key, sequence);
         self.changes.record(place, timestamp, before, Some(value));
         Ok(true)
@@ -249,7 +267,7 @@ impl WindowStore for MemoryWindowStore {
         }
         self.is_live(start);
         let before = self.remove(key, (start, 0));
-        let place = (start, CompactKey::from(key), 0);
+        let place = (start, CompactBytes::from(key), 0);
         self.changes.record(place, timestamp, before, None);
         Ok(())
     }
@@ -260,9 +278,9 @@ impl WindowStore for MemoryWindowStore {
             return Ok(Box::new(std::iter::empty()));
         };
         let found = windows.range(all_at(from, to));
-        let key = Bytes::copy_from_slice(key.as_ref());
-        Ok(Box::new(found.map(move |((start, _), stored)| {
-            Ok((key.clone(), *start, stored.clone()))
+        let key = key.to_bytes();
+        Ok(Box::new(found.map(move |((start, _), held)| {
+            Ok((key.clone(), *start, held.stored()))
         })))
     }
 
@@ -278,22 +296,15 @@ impl WindowStore for MemoryWindowStore {
             let windows = |key| self.keys.get(key).map(|windows| (key, windows));
             let values = keys.into_iter().filter_map(windows);
             values.flat_map(|(key, windows)| {
-                let key = Bytes::copy_from_slice(key.as_ref());
+                let key = key.to_bytes();
                 let found = windows.range(all_at(*start, *start));
-                found.map(move |((start, _), stored)| Ok((key.clone(), *start, stored.clone())))
+                found.map(move |((start, _), held)| Ok((key.clone(), *start, held.stored())))
             })
         })))
     }
 
     fn approximate_len(&self) -> u64 {
         self.len
-    }
-}
-
-fn stored(value: &[u8], timestamp: i64) -> StoredValue {
-    StoredValue {
-        value: Bytes::copy_from_slice(value),
-        timestamp,
     }
 }
 

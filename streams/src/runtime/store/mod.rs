@@ -1,7 +1,7 @@
 //! Stores: a task's own part of the application's state, as bytes.
 
 mod changes;
-mod compact_key;
+mod compact_bytes;
 mod disk;
 mod key_log;
 mod memory_key_value;
@@ -18,7 +18,7 @@ mod undo;
 mod window_key;
 
 pub(crate) use changes::ChangelogRecord;
-pub(crate) use compact_key::CompactKey;
+pub(crate) use compact_bytes::CompactBytes;
 pub(crate) use slot::StoreSlot;
 pub use spec::{StoreKind, StorePlace, StoreSpec};
 pub(crate) use task_stores::{StoreEnvironment, TaskStores};

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::changes::{ChangelogRecord, Chunks};
+use super::compact_bytes::CompactBytes;
 use super::key_log::{KeyLog, Merge};
 
 /// Changed keys with the time and value of the last change, in key order so that runs can be
@@ -28,7 +29,7 @@ struct Change<V> {
     is_logged: bool,
     before: Option<V>,
     /// What the changelog gets.
-    now: Option<Bytes>,
+    now: Option<CompactBytes>,
 }
 
 impl<V> Merge for Change<V> {
@@ -59,7 +60,7 @@ impl<K: Ord, V> Undo<K, V> {
                 timestamp,
                 is_logged: true,
                 before,
-                now: now.map(Bytes::copy_from_slice),
+                now: now.map(CompactBytes::from),
             };
             self.changed.add(key, change);
         }
@@ -97,7 +98,7 @@ impl<K: Ord, V> Undo<K, V> {
         let logged = changed.filter(|(_, change)| change.is_logged);
         records.extend(logged.map(|(place, change)| ChangelogRecord {
             key: key(&mut chunks, place),
-            value: change.now.take(),
+            value: change.now.take().map(|now| chunks.of(&now)),
             timestamp: change.timestamp,
         }));
         self.set_aside();
