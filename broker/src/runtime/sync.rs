@@ -60,8 +60,10 @@ impl Syncs {
     }
 
     /// Queues the partition if core asks for a sync. Called by the writer, which holds the lock.
+    ///
+    /// Not one that is closed: nothing of it gets durable any more, so core would ask for ever.
     pub(super) fn after_write(&self, partition: &Arc<Partition>, state: &mut WriterState) {
-        if state.sync_queued {
+        if state.sync_queued || partition.is_closed() {
             return;
         }
         match state.leader.next_sync() {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use moldau_broker::{Broker, StartError};
-use moldau_protocol::ErrorCode;
+use moldau_protocol::{ApiKey, ErrorCode};
 use tempfile::TempDir;
 
 use crate::fixture::*;
@@ -155,6 +155,32 @@ async fn a_deleted_topic_stays_deleted() {
     let mut wire = broker.connect().await;
     wire.create_topic("t", 1).await;
     assert_eq!(wire.values("t", 0, 0).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_while_it_is_written_does_not_hold_up_a_stop() {
+    let broker = TestBroker::start().await;
+    let (mut admin, mut producer) = (broker.connect().await, broker.connect().await);
+    for round in 0..50 {
+        let topic = format!("t{round}");
+        admin.create_topic(&topic, 1).await;
+        for _ in 0..10 {
+            let request = produce_request(&topic, 0, -1, batch(&["on its way to the disk"]));
+            producer.send(PRODUCE, request).await;
+        }
+        // Some are written by now, and being synced.
+        producer.receive(ApiKey::Produce, PRODUCE).await;
+        let request = moldau_protocol::messages::delete_topics::DeleteTopicsRequest {
+            topic_names: vec![moldau_protocol::KString::from(topic)],
+            ..Default::default()
+        };
+        assert_eq!(admin.call(5, request).await.responses[0].error_code, 0);
+        for _ in 1..10 {
+            producer.receive(ApiKey::Produce, PRODUCE).await;
+        }
+    }
+    let stopped = tokio::time::timeout(LIMIT, broker.handle.shutdown()).await;
+    stopped.expect("a stop").unwrap();
 }
 
 #[tokio::test]
