@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::StoredValue;
+
 /// Bytes of a key or value. Short ones lie in place: they need no memory of their own, and
 /// comparing them does not wait for other memory. Long ones are shared by their copies.
 #[derive(Clone, Debug)]
@@ -81,6 +83,29 @@ impl PartialOrd for CompactBytes {
 impl Ord for CompactBytes {
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_ref().cmp(other.as_ref())
+    }
+}
+
+/// A value of a store in memory, with the event time it is valid from.
+#[derive(Clone, Debug)]
+pub(super) struct Held {
+    value: CompactBytes,
+    timestamp: i64,
+}
+
+impl Held {
+    pub(super) fn new(value: &[u8], timestamp: i64) -> Self {
+        Self {
+            value: CompactBytes::from(value),
+            timestamp,
+        }
+    }
+
+    pub(super) fn stored(&self) -> StoredValue {
+        StoredValue {
+            value: self.value.to_bytes(),
+            timestamp: self.timestamp,
+        }
     }
 }
 

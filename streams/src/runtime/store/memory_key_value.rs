@@ -1,11 +1,11 @@
 //! The in-memory key-value store.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
-use bytes::Bytes;
-
 use super::changes::ChangelogRecord;
+use super::compact_bytes::{CompactBytes, Held};
 use super::disk::is_empty_range;
 use super::undo::Undo;
 use super::{KeyValueStore, StoreIter, StoredValue};
@@ -14,8 +14,8 @@ use crate::runtime::error::StreamsError;
 /// Values by key in an ordered map.
 #[derive(Debug)]
 pub(super) struct MemoryKeyValueStore {
-    entries: BTreeMap<Bytes, StoredValue>,
-    changes: Undo<Bytes, StoredValue>,
+    entries: BTreeMap<CompactBytes, Held>,
+    changes: Undo<CompactBytes, Held>,
 }
 
 impl MemoryKeyValueStore {
@@ -29,11 +29,9 @@ impl MemoryKeyValueStore {
     pub(super) fn restore(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
         match value {
             Some(value) => {
-                // Nearly all keys are new, so they are not looked up first; and a key that nobody
-                // shares takes one allocation.
-                let value = Bytes::copy_from_slice(value);
-                let stored = StoredValue { value, timestamp };
-                self.entries.insert(Bytes::copy_from_slice(key), stored);
+                // Nearly all keys are new, so they are not looked up first.
+                let held = Held::new(value, timestamp);
+                self.entries.insert(CompactBytes::from(key), held);
             }
             None => {
                 self.entries.remove(key);
@@ -42,7 +40,7 @@ impl MemoryKeyValueStore {
     }
 
     pub(super) fn take_changes(&mut self) -> Vec<ChangelogRecord> {
-        self.changes.take(|_, key| key.clone())
+        self.changes.take(|chunks, key| chunks.of(key))
     }
 
     pub(super) fn commit(&mut self) {
@@ -56,35 +54,35 @@ impl MemoryKeyValueStore {
         };
         for (key, before) in undone {
             match before {
-                Some(stored) => self.entries.insert(key, stored),
+                Some(held) => self.entries.insert(key, held),
                 None => self.entries.remove(&key),
             };
         }
         true
     }
 
-    /// Returns the stored key, which is shared with the list of changes, and what it had before.
-    fn set(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> (Bytes, Option<StoredValue>) {
-        let stored = StoredValue {
-            value: Bytes::copy_from_slice(value),
-            timestamp,
+    /// Returns the stored key, for the list of changes, and what it had before.
+    fn set(&mut self, key: &[u8], held: Held) -> (CompactBytes, Option<Held>) {
+        let entry = self.entries.entry(CompactBytes::from(key));
+        let key = entry.key().clone();
+        let before = match entry {
+            Entry::Occupied(mut entry) => Some(entry.insert(held)),
+            Entry::Vacant(entry) => {
+                entry.insert(held);
+                None
+            }
         };
-        let key = match self.entries.get_key_value(key) {
-            Some((key, _)) => key.clone(),
-            None => Bytes::copy_from_slice(key),
-        };
-        let before = self.entries.insert(key.clone(), stored);
         (key, before)
     }
 }
 
 impl KeyValueStore for MemoryKeyValueStore {
     fn get(&self, key: &[u8]) -> Result<Option<StoredValue>, StreamsError> {
-        Ok(self.entries.get(key).cloned())
+        Ok(self.entries.get(key).map(Held::stored))
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], timestamp: i64) -> Result<(), StreamsError> {
-        let (key, before) = self.set(key, value, timestamp);
+        let (key, before) = self.set(key, Held::new(value, timestamp));
         self.changes.record(key, timestamp, before, Some(value));
         Ok(())
     }
@@ -92,7 +90,7 @@ impl KeyValueStore for MemoryKeyValueStore {
     fn delete(&mut self, key: &[u8], timestamp: i64) -> Result<(), StreamsError> {
         let (key, before) = match self.entries.remove_entry(key) {
             Some((key, before)) => (key, Some(before)),
-            None => (Bytes::copy_from_slice(key), None),
+            None => (CompactBytes::from(key), None),
         };
         self.changes.record(key, timestamp, before, None);
         Ok(())
@@ -104,7 +102,7 @@ impl KeyValueStore for MemoryKeyValueStore {
         }
         let entries = self.entries.range::<[u8], _>((from, to));
         Ok(Box::new(
-            entries.map(|(key, stored)| Ok((key.clone(), stored.clone()))),
+            entries.map(|(key, held)| Ok((key.to_bytes(), held.stored()))),
         ))
     }
 
@@ -115,6 +113,8 @@ impl KeyValueStore for MemoryKeyValueStore {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]

@@ -12,7 +12,7 @@ use hashbrown::hash_map::EntryRef;
 use hashbrown::{HashMap, HashSet};
 
 use super::changes::ChangelogRecord;
-use super::compact_bytes::CompactBytes;
+use super::compact_bytes::{CompactBytes, Held};
 use super::undo::Undo;
 use super::window_key::{WindowKey, next_sequence};
 use super::{StoredValue, WindowIter, WindowStore};
@@ -40,29 +40,6 @@ pub(super) struct MemoryWindowStore {
 
 /// Values of one key by window start and sequence number.
 type Windows = BTreeMap<(i64, i32), Held>;
-
-/// A value with the event time it is valid from.
-#[derive(Clone, Debug)]
-struct Held {
-    value: CompactBytes,
-    timestamp: i64,
-}
-
-impl Held {
-    fn new(value: &[u8], timestamp: i64) -> Self {
-        Self {
-            value: CompactBytes::from(value),
-            timestamp,
-        }
-    }
-
-    fn stored(&self) -> StoredValue {
-        StoredValue {
-            value: self.value.to_bytes(),
-            timestamp: self.timestamp,
-        }
-    }
-}
 
 impl MemoryWindowStore {
     pub(super) fn new(retention_ms: i64, keeps_duplicates: bool, logged: bool) -> Self {
