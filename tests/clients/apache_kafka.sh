@@ -1,14 +1,11 @@
 # Our client, streams and SQL against real Apache Kafka: the same tests, the same answers.
 set -euo pipefail
 command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
-command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 java_version=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')
 [ "${java_version:-0}" -ge 17 ] || { echo "skipped: Apache Kafka needs Java 17, this is ${java_version:-unknown}"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
-lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
-if [ ! -e "$lib/.complete" ]; then
-  mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
-fi
+source "$here/fetch.sh"
+kafka_jars kafka-tools-4.3.0 "$here/java/pom.xml"
 work=$(mktemp -d)
 broker=
 stop() {

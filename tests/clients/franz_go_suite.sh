@@ -9,7 +9,9 @@ go_version=$(go env GOVERSION | sed 's/go1\.\([0-9]*\).*/\1/')
 [ "$go_version" -ge 26 ] || { echo "skipped: this needs Go 1.26, not 1.$go_version"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
 # The version that go/franz is pinned to. The module cache is read-only, and the suite wants to be built as its own module.
-source=$(cd "$here/go/franz" && go mod download && go list -mod=readonly -m -f '{{.Dir}}' github.com/twmb/franz-go)
+source "$here/fetch.sh"
+fetched franz-go go -C "$here/go/franz" mod download
+source=$(cd "$here/go/franz" && go list -mod=readonly -m -f '{{.Dir}}' github.com/twmb/franz-go)
 version=$(cd "$here/go/franz" && go list -mod=readonly -m -f '{{.Version}}' github.com/twmb/franz-go)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,14 +1,11 @@
 # The Java producer, consumer (both group protocols) and admin of Apache Kafka 4.3, with transactions.
 set -euo pipefail
 command -v javac >/dev/null || { echo "skipped: javac is not installed"; exit 77; }
-command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 java_version=$(javac -version 2>&1 | sed -n 's/javac \([0-9]*\).*/\1/p')
 [ "${java_version:-0}" -ge 17 ] || { echo "skipped: this needs Java 17, not ${java_version:-unknown}"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
-lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
-if [ ! -e "$lib/.complete" ]; then
-  mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
-fi
+source "$here/fetch.sh"
+kafka_jars kafka-tools-4.3.0 "$here/java/pom.xml"
 classes=$(mktemp -d)
 trap 'rm -rf "$classes"' EXIT
 javac -cp "$lib/*" -d "$classes" "$here/java/Clients.java"

@@ -1,12 +1,9 @@
 # Kafka's own command-line tools: topics, settings, console producer and consumer, groups, transactions, performance tests.
 set -euo pipefail
 command -v java >/dev/null || { echo "skipped: java is not installed"; exit 77; }
-command -v mvn >/dev/null || { echo "skipped: mvn is not installed"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
-lib="$CLIENTS_CACHE/kafka-tools-4.3.0"
-if [ ! -e "$lib/.complete" ]; then
-  mvn -q -B -f "$here/java/pom.xml" dependency:copy-dependencies -DoutputDirectory="$lib" && touch "$lib/.complete"
-fi
+source "$here/fetch.sh"
+kafka_jars kafka-tools-4.3.0 "$here/java/pom.xml"
 tool() { timeout 120 java -Xmx256M -XX:TieredStopAtLevel=1 -cp "$lib/*" -Dlog4j2.configurationFile="$here/java/log4j2.properties" "$@"; }
 server=(--bootstrap-server "$BOOTSTRAP")
 topic="java-$RANDOM$RANDOM"

@@ -3,11 +3,11 @@ set -euo pipefail
 command -v python3 >/dev/null || { echo "skipped: python3 is not installed"; exit 77; }
 command -v curl >/dev/null || { echo "skipped: curl is not installed"; exit 77; }
 here=$(cd "$(dirname "$0")" && pwd)
+source "$here/fetch.sh"
 venv="${CLIENTS_CACHE:-$HOME/.cache/moldau-clients}/moto"
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || { echo "skipped: python3 cannot make a venv"; exit 77; }
 "$venv/bin/python" -c 'import moto.server' 2>/dev/null \
-  || "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[s3,server]' \
-  || { echo "skipped: moto cannot be installed"; exit 77; }
+  || fetched moto "$venv/bin/pip" install --quiet --disable-pip-version-check 'moto[s3,server]'
 work=$(mktemp -d)
 server=
 stop() {
