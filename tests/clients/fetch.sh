@@ -11,7 +11,7 @@ fetched() {
     [ "$try" = 3 ] || sleep $((try * 5)) # registries that are overloaded ask for some patience
   done
   cat "$output"
-  echo "skipped: $what could not be installed in three tries: $(grep -i error "$output" | tail -n 1)"
+  echo "skipped: $what could not be installed in three tries: $(grep -i -m 1 error "$output" || tail -n 1 "$output")"
   rm -f "$output"
   exit 77
 }
