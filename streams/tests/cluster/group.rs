@@ -1,11 +1,15 @@
 //! Several instances of one application.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
+use moldau_broker::BrokerConfig;
 use moldau_client::admin::{ConfigChange, ConfigOperation, ConfigResource, OffsetSpec};
 use moldau_client::partitioner::partition_for_key;
 use moldau_client::{ProducerConfig, ProducerRecord, TopicPartition, TransactionalProducer};
 use moldau_streams::{ProcessingGuarantee, Raw, StreamsConfig, StreamsHandle, StreamsMetrics};
+
+use moldau_streams::runtime::TaskId;
 
 use crate::cluster::{Cluster, LIMIT, counts, often};
 use crate::jobs::{word_count, word_count_topics};
@@ -45,6 +49,70 @@ async fn tasks_and_their_state_move_to_a_new_instance_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn instances_keep_their_tasks_when_others_come_and_go() {
+    let cluster = Cluster::start("keep").await;
+    word_count_topics(&cluster, 6).await;
+    let topology = word_count(&cluster);
+    let first = cluster.run(&topology, often()).await;
+    let second = cluster.run(&topology, often()).await;
+    let before = wait_for_tasks(&[&first, &second], &[6, 6]).await;
+    let third = cluster.run(&topology, often()).await;
+    let with_third = wait_for_tasks(&[&first, &second, &third], &[4, 4, 4]).await;
+    for (kept, had) in with_third.iter().zip(&before) {
+        assert!(kept.is_subset(had), "{before:?}, then {with_third:?}");
+    }
+    // The new one gets its part of the state, not all of the stateless tasks or none.
+    let stateful = with_third[2].iter().filter(|id| id.sub_topology == 1);
+    assert_eq!(stateful.count(), 2, "{with_third:?}");
+    third.close().await.expect("a clean end");
+    let after = wait_for_tasks(&[&first, &second], &[6, 6]).await;
+    for (has, kept) in after.iter().zip(&with_third) {
+        assert!(has.is_superset(kept), "{with_third:?}, then {after:?}");
+    }
+    for handle in [first, second] {
+        handle.close().await.expect("a clean end");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_get_the_tasks_whose_state_they_have_after_all_were_stopped() {
+    // Long enough for both to join before anything is assigned.
+    let change = |config: &mut BrokerConfig| config.group_initial_rebalance_delay_ms = 3_000;
+    let cluster = Cluster::start_with("same-state", change).await;
+    word_count_topics(&cluster, 6).await;
+    let topology = word_count(&cluster);
+    let directories = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    let start = async |index: usize| {
+        let config = StreamsConfig {
+            state_dir: Some(directories[index].path().to_owned()),
+            ..often()
+        };
+        cluster.run(&topology, config).await
+    };
+    // All tasks have run with the first one's state, and half of them later with the second's.
+    let first = start(0).await;
+    wait_for_tasks(&[&first], &[12]).await;
+    let second = start(1).await;
+    let before = wait_for_tasks(&[&first, &second], &[6, 6]).await;
+    for handle in [first, second] {
+        handle.close().await.expect("a clean end");
+    }
+    let (second, first) = tokio::join!(start(1), start(0));
+    let after = wait_for_tasks(&[&first, &second], &[6, 6]).await;
+    let stateful = |tasks: &[BTreeSet<TaskId>]| -> Vec<BTreeSet<TaskId>> {
+        let only = tasks.iter().map(|ids| ids.iter().copied());
+        only.map(|ids| ids.filter(|id| id.sub_topology == 1).collect())
+            .collect()
+    };
+    assert_eq!(stateful(&after), stateful(&before));
+    for handle in [first, second] {
+        handle.close().await.expect("a clean end");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_goes_on_when_others_join() {
     let cluster = Cluster::start("restore-goes-on").await;
     word_count_topics(&cluster, 2).await;
@@ -75,16 +143,12 @@ async fn a_restore_goes_on_when_others_join() {
     // What it has read so far, nobody can read again.
     delete_all_but_last(&cluster, &changelog).await;
     let second = start().await.expect("started");
-    wait_until(&[&first, &second], |metrics| {
-        metrics.iter().all(|metrics| metrics.tasks.len() == 2)
-    })
-    .await;
+    let tasks = wait_for_tasks(&[&first, &second], &[2, 2]).await;
     transaction.abort().await.expect("aborted");
     cluster.write(&lines, &[(None, &*line, 2)]).await;
-    let tasks = first.metrics().tasks;
     // The second half of the topology counts.
-    let ids = tasks.iter().map(|task| task.id);
-    let kept: Vec<_> = ids.filter(|id| id.sub_topology == 1).collect();
+    let kept = tasks[0].iter().filter(|id| id.sub_topology == 1);
+    let kept: Vec<_> = kept.collect();
     assert!(!kept.is_empty(), "{tasks:?}");
     let count = |word: &'static str| {
         let partition = partition_for_key(word.as_bytes(), 2);
@@ -149,16 +213,34 @@ fn exactly_once() -> StreamsConfig {
 }
 
 /// Waits for figures of several instances.
-async fn wait_until(instances: &[&StreamsHandle], are_there: impl Fn(&[StreamsMetrics]) -> bool) {
+async fn wait_until(
+    instances: &[&StreamsHandle],
+    are_there: impl Fn(&[StreamsMetrics]) -> bool,
+) -> Vec<StreamsMetrics> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let metrics: Vec<_> = instances.iter().map(|handle| handle.metrics()).collect();
         if are_there(&metrics) {
-            return;
+            return metrics;
         }
         assert!(Instant::now() < deadline, "{metrics:?}");
         tokio::task::yield_now().await;
     }
+}
+
+/// Waits until the instances run that many tasks, and no task runs twice; says which each has.
+async fn wait_for_tasks(instances: &[&StreamsHandle], counts: &[usize]) -> Vec<BTreeSet<TaskId>> {
+    let is_there = |metrics: &[StreamsMetrics]| {
+        let all: BTreeSet<_> = metrics.iter().flat_map(ids).collect();
+        let shares = metrics.iter().map(|metrics| metrics.tasks.len());
+        shares.eq(counts.iter().copied()) && all.len() == counts.iter().sum::<usize>()
+    };
+    let metrics = wait_until(instances, is_there).await;
+    metrics.iter().map(ids).collect()
+}
+
+fn ids(metrics: &StreamsMetrics) -> BTreeSet<TaskId> {
+    metrics.tasks.iter().map(|task| task.id).collect()
 }
 
 const WORDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];

@@ -1,10 +1,11 @@
 //! Which member of the group runs which tasks.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moldau_client::consumer::{Assignor, GroupSubscriptions, MemberAssignment, MemberSubscription};
+use moldau_client::consumer::{Assignor, GroupSubscriptions, MemberAssignment};
 use moldau_client::{ClientError, KString, TopicPartition};
 
 use super::assignor_data::{self, AssignmentData, HostTasks, SubscriptionData};
@@ -16,8 +17,9 @@ use crate::runtime::task_id::TaskId;
 
 /// Hands out whole tasks: all partitions that a task reads go to one member.
 ///
-/// A member keeps what it had as long as the shares stay even; the rest goes to whoever has
-/// least. So a new or a lost member moves as few stores as possible.
+/// A task stays with the member that has its state, or the newest of it, as long as the shares
+/// stay even, in all and for each sub-topology; the rest goes to whoever has least. So a new or
+/// a lost member moves few stores.
 pub(super) struct TaskAssignor {
     pub(super) plan: Arc<CurrentPlan>,
     pub(super) shared: Arc<Shared>,
@@ -36,17 +38,24 @@ impl Assignor for TaskAssignor {
     }
 
     fn subscription_user_data(&self) -> Option<Bytes> {
+        let (generation, active, restoring) = self.shared.last_tasks(self.thread);
+        let on_disk = self.shared.tasks_on_disk().into_iter();
         assignor_data::encode(&SubscriptionData {
             process_id: self.process_id.clone(),
             stop: self.shared.is_stop_asked(),
             host: self.host.clone(),
+            active,
+            restoring,
+            generation,
             standby: self.caught_up_standbys(),
+            on_disk: on_disk.map(|(id, used)| (id.to_string(), used)).collect(),
         })
     }
 
-    fn on_assignment(&self, assignment: &MemberAssignment, _generation: i32) {
+    fn on_assignment(&self, assignment: &MemberAssignment, generation: i32) {
         let data: AssignmentData = assignor_data::decode(assignment.user_data.as_ref());
-        self.shared.set_assignment(self.thread, data.clone());
+        self.shared
+            .set_assignment(self.thread, generation, data.clone());
         if data.stop && !self.shared.is_stop_asked() {
             self.shared.fail(StreamsError::StoppedByMember {
                 group: self.shared.group().to_owned(),
@@ -70,20 +79,15 @@ impl Assignor for TaskAssignor {
             .map(|member| assignor_data::decode(member.user_data.as_ref()))
             .collect();
         let mut shares = vec![Share::default(); members.len()];
-        let quota = plan.tasks.len().div_ceil(members.len());
+        let quotas = Quotas::new(&plan, members.len());
         let mut left = Vec::new();
-        for task in plan.tasks.keys() {
-            let owner = members.iter().position(|member| owns(&plan, member, *task));
-            // A process that has followed the changelog is as good as the last owner.
-            let name = task.to_string();
-            let owner = owner.or_else(|| {
-                let is_standby = |index: &usize| data[*index].standby.contains(&name);
-                let standbys = (0..members.len()).filter(is_standby);
-                standbys.min_by_key(|index| shares[*index].tasks.len())
-            });
-            match owner {
-                Some(owner) if shares[owner].tasks.len() < quota => shares[owner].add(*task),
-                _ => left.push(*task),
+        // Those with state first: they are the ones that should stay where they are.
+        let mut tasks: Vec<_> = plan.tasks.keys().copied().collect();
+        tasks.sort_by_key(|task| (!self.stateful.contains(&task.sub_topology), *task));
+        for task in tasks {
+            match keeper(task, &data, &shares) {
+                Some(keeper) if quotas.allow(&shares[keeper], task) => shares[keeper].add(task),
+                _ => left.push(task),
             }
         }
         for task in left {
@@ -93,6 +97,9 @@ impl Assignor for TaskAssignor {
             }
         }
         even_out(&mut shares);
+        for share in &mut shares {
+            share.tasks.sort_unstable();
+        }
         let standbys = self.standbys(&shares, &data);
         let answers = answers(&shares, &standbys, &data);
         let assignment = |(share, answer): (Share, AssignmentData)| MemberAssignment {
@@ -124,12 +131,13 @@ fn answers(
             tasks.standby.extend(names(&standbys[index]));
         }
     }
-    let answer = |standby: &Vec<TaskId>| AssignmentData {
+    let answer = |(share, standby): (&Share, &Vec<TaskId>)| AssignmentData {
         stop: data.iter().any(|member| member.stop),
+        active: names(&share.tasks),
         standby: names(standby),
         hosts: hosts.clone(),
     };
-    standbys.iter().map(answer).collect()
+    shares.iter().zip(standbys).map(answer).collect()
 }
 
 /// The tasks of one member.
@@ -148,6 +156,64 @@ impl Share {
         let same = |other: &&TaskId| other.sub_topology == task.sub_topology;
         (self.tasks.len(), self.tasks.iter().filter(same).count())
     }
+}
+
+/// How many tasks a member may keep when all get about the same.
+struct Quotas {
+    all: usize,
+    by_sub_topology: BTreeMap<usize, usize>,
+}
+
+impl Quotas {
+    fn new(plan: &Plan, members: usize) -> Self {
+        let mut counts = BTreeMap::new();
+        for task in plan.tasks.keys() {
+            *counts.entry(task.sub_topology).or_default() += 1;
+        }
+        let share = |count: usize| count.div_ceil(members);
+        let by_sub_topology = counts
+            .into_iter()
+            .map(|(index, count)| (index, share(count)));
+        Self {
+            all: share(plan.tasks.len()),
+            by_sub_topology: by_sub_topology.collect(),
+        }
+    }
+
+    /// Whether a member with this share may keep the task too.
+    fn allow(&self, share: &Share, task: TaskId) -> bool {
+        let (all, same) = share.load(task);
+        let of_same = self.by_sub_topology.get(&task.sub_topology);
+        all < self.all && of_same.is_some_and(|quota| same < *quota)
+    }
+}
+
+/// The member with the newest state of a task: the one that runs it, else one whose process has
+/// followed its changelog, else the last one to run it of those whose processes have it on their
+/// disks, else the one that has begun to restore it. Threads of one process are equal; who has
+/// less to do is taken.
+fn keeper(task: TaskId, data: &[SubscriptionData], shares: &[Share]) -> Option<usize> {
+    let name = task.to_string();
+    // Better is greater.
+    let newness = |member: &SubscriptionData| {
+        if member.active.contains(&name) {
+            return Some((4, i64::from(member.generation)));
+        }
+        if member.standby.contains(&name) {
+            return Some((3, 0));
+        }
+        if let Some(used) = member.on_disk.get(&name) {
+            return Some((2, i64::try_from(*used).unwrap_or(i64::MAX)));
+        }
+        let restores = member.restoring.contains(&name);
+        restores.then(|| (1, i64::from(member.generation)))
+    };
+    let members = data.iter().enumerate();
+    let candidates = members.filter_map(|(index, member)| {
+        let busy = shares[index].load(task);
+        Some((newness(member)?, Reverse(busy), index))
+    });
+    candidates.max().map(|(.., index)| index)
 }
 
 /// Moves tasks until no member has two more than another.
@@ -208,12 +274,6 @@ fn partitions(plan: &Plan, task: TaskId) -> impl Iterator<Item = TopicPartition>
     inputs.map(|input| input.name.clone())
 }
 
-/// Whether a member had a task. Tasks are handed out whole, so one partition tells; a pattern may
-/// have brought more since.
-fn owns(plan: &Plan, member: &MemberSubscription, task: TaskId) -> bool {
-    partitions(plan, task).any(|partition| member.owned_partitions.contains(&partition))
-}
-
 /// Partitions that were added after the start would be read by nobody.
 fn check_partition_counts(plan: &Plan, counts: &BTreeMap<KString, i32>) -> Result<(), ClientError> {
     for (topic, count) in counts {
@@ -236,6 +296,8 @@ const ACCEPTABLE_RECOVERY_LAG: u64 = 10_000;
 
 #[cfg(test)]
 mod tests {
+    use moldau_client::consumer::MemberSubscription;
+
     use super::*;
     use crate::runtime::cache_budget::CacheBudget;
     use crate::runtime::plan::TaskInput;
@@ -277,15 +339,40 @@ mod tests {
         }
     }
 
-    fn member(id: &'static str, owned: &[(&str, i32)]) -> MemberSubscription {
-        let owned = owned
-            .iter()
-            .map(|(topic, partition)| TopicPartition::new(topic, *partition));
+    /// A member of a process of its own.
+    fn member(id: &'static str, data: SubscriptionData) -> MemberSubscription {
         MemberSubscription {
             member_id: id.into(),
-            owned_partitions: owned.collect(),
+            user_data: assignor_data::encode(&SubscriptionData {
+                process_id: id.to_owned(),
+                ..data
+            }),
             ..MemberSubscription::default()
         }
+    }
+
+    fn new(id: &'static str) -> MemberSubscription {
+        member(id, SubscriptionData::default())
+    }
+
+    fn owner(id: &'static str, generation: i32, active: &[&str]) -> MemberSubscription {
+        let active = active.iter().map(|name| (*name).to_owned());
+        let data = SubscriptionData {
+            active: active.collect(),
+            generation,
+            ..SubscriptionData::default()
+        };
+        member(id, data)
+    }
+
+    /// A member of a process that has state on its disk, used at these times.
+    fn with_disk(id: &'static str, used: &[(&str, u64)]) -> MemberSubscription {
+        let used = used.iter().map(|(name, used)| ((*name).to_owned(), *used));
+        let data = SubscriptionData {
+            on_disk: used.collect(),
+            ..SubscriptionData::default()
+        };
+        member(id, data)
     }
 
     fn assign(members: Vec<MemberSubscription>) -> Vec<Vec<String>> {
@@ -306,68 +393,86 @@ mod tests {
 
     #[test]
     fn partitions_of_one_task_stay_together_and_shares_are_even() {
-        let shares = assign(vec![member("m1", &[]), member("m2", &[])]);
-        assert_eq!(
-            shares,
-            [
-                ["a-0", "b-0", "a-2", "b-2", "r-1"],
-                ["a-1", "b-1", "r-0", "r-2", ""]
-            ]
-            .map(|share| share
-                .into_iter()
-                .filter(|name| !name.is_empty())
-                .collect::<Vec<_>>())
-        );
+        let shares = assign(vec![new("m1"), new("m2")]);
+        assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
+        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
     }
 
     #[test]
     fn members_keep_what_they_had() {
-        let first = member("m1", &[("a", 1), ("b", 1), ("r", 0), ("r", 2)]);
-        let second = member("m2", &[]);
+        let first = owner("m1", 3, &["0_0", "0_2", "1_1"]);
+        let second = owner("m2", 3, &["0_1", "1_0", "1_2"]);
         let shares = assign(vec![first, second]);
-        assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
-        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
+        assert_eq!(shares[0], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
+        assert_eq!(shares[1], ["a-1", "b-1", "r-0", "r-2"]);
     }
 
     #[test]
-    fn members_keep_tasks_for_which_a_pattern_brought_another_topic() {
-        let first = member("m1", &[("a", 1), ("r", 0), ("r", 2)]);
-        let second = member("m2", &[("a", 0), ("a", 2), ("r", 1)]);
-        let shares = assign(vec![first, second]);
-        assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
-        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
+    fn a_member_that_was_away_does_not_take_back_what_others_were_given_since() {
+        let late = owner("m1", 3, &["0_0", "0_2", "1_1"]);
+        let current = owner("m2", 4, &["0_0", "0_1", "0_2", "1_0", "1_1", "1_2"]);
+        let shares = assign(vec![late, current]);
+        assert_eq!(shares[1], ["a-0", "b-0", "r-0", "r-1"]);
     }
 
     #[test]
-    fn a_new_member_takes_over_from_one_that_had_all() {
-        let all = [
-            ("a", 0),
-            ("b", 0),
-            ("a", 1),
-            ("b", 1),
-            ("a", 2),
-            ("b", 2),
-            ("r", 0),
-            ("r", 1),
-            ("r", 2),
-        ];
-        let shares = assign(vec![member("m1", &all), member("m2", &[])]);
-        assert_eq!(shares[0], ["a-0", "b-0", "a-1", "b-1", "a-2", "b-2"]);
-        assert_eq!(shares[1], ["r-0", "r-1", "r-2"]);
+    fn a_new_member_gets_a_part_of_each_sub_topology_from_one_that_had_all() {
+        let all = ["0_0", "0_1", "0_2", "1_0", "1_1", "1_2"];
+        let shares = assign(vec![owner("m1", 7, &all), new("m2")]);
+        assert_eq!(shares[0], ["a-0", "b-0", "r-0", "r-1"]);
+        assert_eq!(shares[1], ["a-1", "b-1", "a-2", "b-2", "r-2"]);
+    }
+
+    #[test]
+    fn state_on_disk_is_used_again_where_it_was_used_last() {
+        let first = with_disk("m1", &[("1_0", 5), ("1_1", 5), ("1_2", 5)]);
+        let second = with_disk("m2", &[("1_1", 9), ("1_7", 9), ("x", 9)]);
+        let shares = assign(vec![first, second]);
+        assert_eq!(shares[0], ["a-1", "b-1", "r-0", "r-2"]);
+        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-1"]);
+        // Who runs the task now comes before who has old state of it.
+        let running = owner("m1", 2, &["1_1"]);
+        let shares = assign(vec![running, with_disk("m2", &[("1_0", 9), ("1_1", 9)])]);
+        assert!(shares[0].contains(&"r-1".to_owned()), "{shares:?}");
+        assert!(shares[1].contains(&"r-0".to_owned()), "{shares:?}");
+    }
+
+    #[test]
+    fn state_on_disk_is_better_than_a_restore_that_has_begun_elsewhere() {
+        let data = SubscriptionData {
+            restoring: ["1_0", "1_1", "1_2"].map(str::to_owned).to_vec(),
+            generation: 1,
+            ..SubscriptionData::default()
+        };
+        let shares = assign(vec![member("m1", data), with_disk("m2", &[("1_0", 5)])]);
+        assert_eq!(shares[0], ["a-1", "b-1", "r-1", "r-2"]);
+        assert_eq!(shares[1], ["a-0", "b-0", "a-2", "b-2", "r-0"]);
+    }
+
+    #[test]
+    fn a_task_goes_to_a_caught_up_standby_when_its_owner_is_gone() {
+        let data = SubscriptionData {
+            standby: vec!["1_2".to_owned()],
+            ..SubscriptionData::default()
+        };
+        let shares = assign(vec![
+            with_disk("m1", &[("1_2", 9)]),
+            member("m2", data),
+            owner("m3", 1, &[]),
+        ]);
+        assert!(shares[1].contains(&"r-2".to_owned()), "{shares:?}");
     }
 
     #[test]
     fn standby_tasks_go_to_other_processes_and_hosts_are_told_to_all() {
         let mut assignor = assignor();
         assignor.num_standby_replicas = 1;
-        let process = |id: &'static str, host: &str| {
-            let mut member = member(id, &[]);
-            member.user_data = assignor_data::encode(&SubscriptionData {
-                process_id: id.to_owned(),
+        let process = |id, host: &str| {
+            let data = SubscriptionData {
                 host: Some(host.to_owned()),
                 ..SubscriptionData::default()
-            });
-            member
+            };
+            member(id, data)
         };
         let group = GroupSubscriptions {
             members: vec![process("m1", "a:1"), process("m2", "b:1")],
@@ -377,23 +482,22 @@ mod tests {
         let data = |id: &str| -> AssignmentData {
             assignor_data::decode(assignments[id].user_data.as_ref())
         };
-        assert_eq!(data("m1").standby, ["1_0", "1_2"]);
-        assert_eq!(data("m2").standby, ["1_1"]);
+        assert_eq!(data("m1").active, ["0_1", "1_0", "1_2"]);
+        assert_eq!(data("m1").standby, ["1_1"]);
+        assert_eq!(data("m2").standby, ["1_0", "1_2"]);
         assert_eq!(data("m1").hosts, data("m2").hosts);
-        assert_eq!(data("m1").hosts["a:1"].active, ["0_0", "0_2", "1_1"]);
-        assert_eq!(data("m1").hosts["b:1"].standby, ["1_1"]);
+        assert_eq!(data("m1").hosts["a:1"].active, data("m1").active);
+        assert_eq!(data("m1").hosts["b:1"].standby, data("m2").standby);
     }
 
     #[test]
     fn a_member_that_asks_for_the_end_of_the_application_is_heard_by_all() {
-        let mut stopping = member("m1", &[]);
         let data = SubscriptionData {
             stop: true,
             ..SubscriptionData::default()
         };
-        stopping.user_data = assignor_data::encode(&data);
         let group = GroupSubscriptions {
-            members: vec![stopping, member("m2", &[])],
+            members: vec![member("m1", data), new("m2")],
             partition_counts: BTreeMap::new(),
         };
         let assignor = assignor();
@@ -406,7 +510,7 @@ mod tests {
     #[test]
     fn partitions_added_after_the_start_are_an_error_that_names_the_topic() {
         let group = GroupSubscriptions {
-            members: vec![member("m1", &[])],
+            members: vec![new("m1")],
             partition_counts: BTreeMap::from([("a".into(), 4)]),
         };
         let error = assignor().assign(&group).expect_err("a new partition");

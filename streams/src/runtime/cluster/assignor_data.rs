@@ -15,8 +15,17 @@ pub(super) struct SubscriptionData {
     pub(super) stop: bool,
     /// `host:port` where the process answers queries.
     pub(super) host: Option<String>,
+    /// Tasks that the member was given last and that have all of their state.
+    pub(super) active: Vec<String>,
+    /// Tasks that it was given last and that are still being restored.
+    pub(super) restoring: Vec<String>,
+    /// Generation of the group in which it was given them.
+    pub(super) generation: i32,
     /// Standby tasks of the process that are about up to date.
     pub(super) standby: Vec<String>,
+    /// Tasks that the process has state of on its disk, and since when each ran there the last
+    /// time, in milliseconds since 1970.
+    pub(super) on_disk: BTreeMap<String, u64>,
 }
 
 /// What the leader tells a member.
@@ -25,6 +34,8 @@ pub(super) struct SubscriptionData {
 pub(super) struct AssignmentData {
     /// Whether the whole application is to stop.
     pub(super) stop: bool,
+    /// Tasks that the member is to run.
+    pub(super) active: Vec<String>,
     /// Standby tasks that the member is to keep.
     pub(super) standby: Vec<String>,
     /// What runs where, for queries.

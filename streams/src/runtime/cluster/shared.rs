@@ -1,6 +1,6 @@
 //! What the threads of an application and its handle share: state, first error, figures.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,8 +31,10 @@ pub(super) struct Shared {
     stop_asked: AtomicBool,
     pub(super) counters: Counters,
     pub(super) standbys: Standbys,
-    /// What the leader told each thread's member last.
-    assignments: Mutex<Vec<AssignmentData>>,
+    /// What the leader told each thread's member last, and in which generation.
+    assignments: Mutex<Vec<(i32, AssignmentData)>>,
+    /// Of the tasks in there, those that have been restored.
+    restored: Mutex<BTreeSet<TaskId>>,
     /// Questions that wait for each thread.
     queries: Vec<Questions>,
     stores: StoreEnvironment,
@@ -123,22 +125,58 @@ impl Shared {
             stop_asked: AtomicBool::new(false),
             counters: Counters::default(),
             standbys: Standbys::default(),
-            assignments: Mutex::new(vec![AssignmentData::default(); threads]),
+            assignments: Mutex::new(vec![(NO_GENERATION, AssignmentData::default()); threads]),
+            restored: Mutex::default(),
             queries: (0..threads).map(|_| Questions::default()).collect(),
             stores,
             cache_budget,
         }
     }
 
-    pub(super) fn set_assignment(&self, thread: usize, data: AssignmentData) {
-        if let Some(place) = lock(&self.assignments).get_mut(thread) {
-            *place = data;
-        }
+    pub(super) fn set_assignment(&self, thread: usize, generation: i32, data: AssignmentData) {
+        let mut assignments = lock(&self.assignments);
+        let Some(place) = assignments.get_mut(thread) else {
+            return;
+        };
+        let gone = place
+            .1
+            .active
+            .iter()
+            .filter(|name| !data.active.contains(name));
+        let gone: Vec<_> = gone.filter_map(|name| TaskId::parse(name)).collect();
+        lock(&self.restored).retain(|id| !gone.contains(id));
+        *place = (generation, data);
+    }
+
+    /// From now on other members had better leave the task here.
+    pub(super) fn set_restored(&self, id: TaskId) {
+        lock(&self.restored).insert(id);
     }
 
     /// What the leader told each thread's member last.
     pub(super) fn assignments(&self) -> Vec<AssignmentData> {
-        lock(&self.assignments).clone()
+        let assignments = lock(&self.assignments);
+        assignments.iter().map(|(_, data)| data.clone()).collect()
+    }
+
+    /// What a thread's member had before it joins again: the generation of the group in which it
+    /// was given tasks last, those of them with all of their state, and the others.
+    pub(super) fn last_tasks(&self, thread: usize) -> (i32, Vec<String>, Vec<String>) {
+        let (generation, data) = match lock(&self.assignments).get(thread) {
+            Some(last) => last.clone(),
+            None => return (NO_GENERATION, Vec::new(), Vec::new()),
+        };
+        let restored = lock(&self.restored);
+        let is_restored =
+            |name: &String| TaskId::parse(name).is_some_and(|id| restored.contains(&id));
+        let (restored, restoring) = data.active.into_iter().partition(is_restored);
+        (generation, restored, restoring)
+    }
+
+    /// Tasks that this process has state of on its disk, and since when each ran here the last
+    /// time, in milliseconds since 1970.
+    pub(super) fn tasks_on_disk(&self) -> BTreeMap<TaskId, u64> {
+        self.stores.tasks_on_disk()
     }
 
     /// The thread that runs a task with all of its state, and knows it.
@@ -365,5 +403,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Before the first assignment.
+const NO_GENERATION: i32 = -1;
 const MAX_WAITING_QUERIES: usize = 1_024;
 const RATE_WINDOW: Duration = Duration::from_secs(5);

@@ -250,9 +250,12 @@ impl TaskSet {
             let Some(stores) = restore.poll() else {
                 continue;
             };
-            *assigned.task.stores_mut() = stores?;
+            let stores = stores?;
+            stores.mark_used();
+            *assigned.task.stores_mut() = stores;
             assigned.restore = None;
             assigned.restored = assigned.to_restore;
+            self.shared.set_restored(assigned.task.id());
             assigned.task.init(wall_clock_ms)?;
             tracing::info!(task = %assigned.task.id(), records = assigned.restored, "task restored");
             for input in assigned.task.inputs() {

@@ -1,5 +1,6 @@
 //! All stores of one task, and what the stores of a process share.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +43,13 @@ impl StoreEnvironment {
     /// the changelog or to the topology any more.
     pub(crate) fn wiped(&self) -> u64 {
         self.wiped.load(Ordering::Relaxed)
+    }
+
+    /// Tasks with state on the disk, and since when each ran here the last time, in milliseconds
+    /// since 1970.
+    pub(crate) fn tasks_on_disk(&self) -> BTreeMap<TaskId, u64> {
+        let engine = self.engine.as_ref();
+        engine.map_or_else(BTreeMap::new, |engine| TaskDirectory::used(engine))
     }
 
     fn open(
@@ -158,6 +166,13 @@ impl TaskStores {
         }
         self.count_pending();
         Ok(())
+    }
+
+    /// Notes that the task runs with these stores from now on.
+    pub(crate) fn mark_used(&self) {
+        if let Some(directory) = &self.directory {
+            directory.mark_used();
+        }
     }
 
     /// Whether others cannot open these stores before this is dropped.

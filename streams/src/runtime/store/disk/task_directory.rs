@@ -1,10 +1,11 @@
 //! The directory of a task's stores: locked, and marked with its format.
 
-use std::fs::{self, File, TryLockError};
+use std::collections::BTreeMap;
+use std::fs::{self, DirEntry, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::engine::Engine;
 use crate::runtime::error::StreamsError;
@@ -34,6 +35,34 @@ impl TaskDirectory {
 
     pub(in crate::runtime::store) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes that the task runs with this directory from now on, so that it is known later which
+    /// of several processes has had it last.
+    pub(in crate::runtime::store) fn mark_used(&self) {
+        let path = self.path.join(USED);
+        let marked = File::create(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        if let Err(error) = marked {
+            // The task may go elsewhere after a restart, and be restored there.
+            tracing::warn!(path = %path.display(), %error, "cannot note that a task runs here");
+        }
+    }
+
+    /// Tasks that have run with a directory of this process, and since when the last time, in
+    /// milliseconds since 1970. It only guides who gets a task, so what cannot be read is left out.
+    pub(in crate::runtime::store) fn used(engine: &Engine) -> BTreeMap<TaskId, u64> {
+        let entries = fs::read_dir(&engine.directory).into_iter().flatten();
+        let used = |entry: io::Result<DirEntry>| {
+            let entry = entry.ok()?;
+            let id = TaskId::parse(entry.file_name().to_str()?)?;
+            let used = fs::metadata(entry.path().join(USED))
+                .ok()?
+                .modified()
+                .ok()?;
+            let since = used.duration_since(UNIX_EPOCH).ok()?;
+            Some((id, u64::try_from(since.as_millis()).ok()?))
+        };
+        entries.filter_map(used).collect()
     }
 }
 
@@ -109,5 +138,7 @@ fn refused(path: &Path, reason: &str) -> StreamsError {
 
 /// Version of the layout in `disk/mod.rs`.
 const FORMAT: u32 = 1;
+/// Its modification time says when the task began to run with this directory last.
+const USED: &str = "used";
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
