@@ -37,6 +37,26 @@ impl Closable {
     }
 }
 
+/// How soon a tree is compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Compaction {
+    /// So that look-ups have few files to search.
+    Soon,
+    /// During a restore, which looks nothing up: rows are merged less often, and so restored
+    /// sooner.
+    Late,
+}
+
+impl Compaction {
+    /// So many sorted runs at the top are worth a compaction.
+    pub(super) const fn runs(self) -> usize {
+        match self {
+            Self::Soon => L0_RUNS,
+            Self::Late => 16 * L0_RUNS,
+        }
+    }
+}
+
 struct Job {
     tree: Closable,
     /// Versions of rows below this number are seen by nobody any more.
@@ -79,5 +99,4 @@ const MAX_JOBS: usize = 1_024;
 const MAX_ROUNDS: usize = 8;
 /// Size of files; what is kept of a file while it is written grows with it.
 const TABLE_BYTES: u64 = 16 * 1024 * 1024;
-/// So many sorted runs at the top are worth a compaction.
-pub(super) const L0_RUNS: usize = 4;
+const L0_RUNS: usize = 4;

@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::compactor::Compaction;
 use super::short::{Key, Row};
 use super::tree::Tree;
 use crate::runtime::error::StreamsError;
@@ -118,7 +119,8 @@ impl Rows {
     pub(super) fn set_committed(&mut self, key: Key, row: Option<Row>) -> Result<(), StreamsError> {
         self.buffer(key, row);
         if self.is_full() {
-            self.flush()?;
+            self.write()?;
+            self.tree.compact(Compaction::Late);
         }
         Ok(())
     }
@@ -183,6 +185,8 @@ impl Rows {
 
     /// Makes the pending changes last, as far as memory does.
     pub(super) fn commit(&mut self) {
+        // A restore may have left more files than are good.
+        self.tree.compact(Compaction::Soon);
         self.pending_bytes = 0;
         for (key, pending) in std::mem::take(&mut self.pending) {
             let row = match pending.row {
@@ -202,6 +206,12 @@ impl Rows {
 
     /// Writes what is committed to disk, all of it or nothing.
     pub(super) fn flush(&mut self) -> Result<(), StreamsError> {
+        self.write()?;
+        self.tree.compact(Compaction::Soon);
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StreamsError> {
         if self.committed.is_empty() {
             return Ok(());
         }

@@ -13,7 +13,7 @@ use lsm_tree::{
     AbstractTree, AnyTree, Config, Guard, InternalValue, SequenceNumberCounter, ValueType,
 };
 
-use super::compactor::{Closable, L0_RUNS};
+use super::compactor::{Closable, Compaction};
 use super::engine::Engine;
 use super::place::Place;
 use crate::runtime::error::StreamsError;
@@ -122,10 +122,15 @@ impl Tree {
         drop(lock);
         written.map_err(|error| self.place.tree("write", &error))?;
         self.visible.fetch_max(sequence + 1);
-        if self.tree.l0_run_count() >= L0_RUNS {
+        Ok(())
+    }
+
+    /// Has the tree compacted in the background if it has more sorted runs than are good now.
+    pub(super) fn compact(&self, amount: Compaction) {
+        if self.tree.l0_run_count() >= amount.runs() {
+            let watermark = self.visible.get();
             self.engine.compactor.request(&self.closable, watermark);
         }
-        Ok(())
     }
 
     pub(super) fn disk_bytes(&self) -> u64 {
