@@ -85,9 +85,9 @@ impl Assignor for TaskAssignor {
         let mut tasks: Vec<_> = plan.tasks.keys().copied().collect();
         tasks.sort_by_key(|task| (!self.stateful.contains(&task.sub_topology), *task));
         for task in tasks {
-            match keeper(task, &data, &shares) {
-                Some(keeper) if quotas.allow(&shares[keeper], task) => shares[keeper].add(task),
-                _ => left.push(task),
+            match keeper(task, &data, &shares, &quotas) {
+                Some(keeper) => shares[keeper].add(task),
+                None => left.push(task),
             }
         }
         for task in left {
@@ -188,11 +188,16 @@ impl Quotas {
     }
 }
 
-/// The member with the newest state of a task: the one that runs it, else one whose process has
-/// followed its changelog, else the last one to run it of those whose processes have it on their
-/// disks, else the one that has begun to restore it. Threads of one process are equal; who has
-/// less to do is taken.
-fn keeper(task: TaskId, data: &[SubscriptionData], shares: &[Share]) -> Option<usize> {
+/// The member with the newest state of a task, of those that may have one more: the one that runs
+/// it, else one whose process has followed its changelog, else the last one to run it of those
+/// whose processes have it on their disks, else the one that has begun to restore it. Threads of
+/// one process are equal; who has less to do is taken.
+fn keeper(
+    task: TaskId,
+    data: &[SubscriptionData],
+    shares: &[Share],
+    quotas: &Quotas,
+) -> Option<usize> {
     let name = task.to_string();
     // Better is greater.
     let newness = |member: &SubscriptionData| {
@@ -209,6 +214,7 @@ fn keeper(task: TaskId, data: &[SubscriptionData], shares: &[Share]) -> Option<u
         restores.then(|| (1, i64::from(member.generation)))
     };
     let members = data.iter().enumerate();
+    let members = members.filter(|(index, _)| quotas.allow(&shares[*index], task));
     let candidates = members.filter_map(|(index, member)| {
         let busy = shares[index].load(task);
         Some((newness(member)?, Reverse(busy), index))
@@ -461,6 +467,21 @@ mod tests {
             owner("m3", 1, &[]),
         ]);
         assert!(shares[1].contains(&"r-2".to_owned()), "{shares:?}");
+    }
+
+    #[test]
+    fn what_its_owner_cannot_keep_goes_to_a_standby() {
+        let data = SubscriptionData {
+            standby: vec!["1_1".to_owned()],
+            ..SubscriptionData::default()
+        };
+        let shares = assign(vec![
+            owner("m1", 1, &["1_0", "1_1", "1_2"]),
+            new("m2"),
+            member("m3", data),
+        ]);
+        assert_eq!(shares[0], ["a-0", "b-0", "r-0"]);
+        assert!(shares[2].contains(&"r-1".to_owned()), "{shares:?}");
     }
 
     #[test]
