@@ -7,9 +7,8 @@ use moldau_broker::BrokerConfig;
 use moldau_client::admin::{ConfigChange, ConfigOperation, ConfigResource, OffsetSpec};
 use moldau_client::partitioner::partition_for_key;
 use moldau_client::{ProducerConfig, ProducerRecord, TopicPartition, TransactionalProducer};
-use moldau_streams::{ProcessingGuarantee, Raw, StreamsConfig, StreamsHandle, StreamsMetrics};
-
 use moldau_streams::runtime::TaskId;
+use moldau_streams::{ProcessingGuarantee, Raw, StreamsConfig, StreamsHandle, StreamsMetrics};
 
 use crate::cluster::{Cluster, LIMIT, counts, often};
 use crate::jobs::{word_count, word_count_topics};
@@ -27,16 +26,7 @@ async fn tasks_and_their_state_move_to_a_new_instance_and_back() {
     cluster.wait_for_table(&output, &all(3)).await;
 
     let second = cluster.run(&topology, often()).await;
-    let deadline = Instant::now() + LIMIT;
-    while first.metrics().tasks.len() != 4 || second.metrics().tasks.len() != 4 {
-        assert!(
-            Instant::now() < deadline,
-            "{:?} and {:?}",
-            first.metrics(),
-            second.metrics()
-        );
-        tokio::task::yield_now().await;
-    }
+    wait_for_tasks(&[&first, &second], &[4, 4]).await;
     cluster.write(&lines, &[line("a b c d e f g h"); 2]).await;
     cluster.wait_for_table(&output, &all(5)).await;
 

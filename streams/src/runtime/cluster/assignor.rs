@@ -362,13 +362,25 @@ mod tests {
     }
 
     fn owner(id: &'static str, generation: i32, active: &[&str]) -> MemberSubscription {
-        let active = active.iter().map(|name| (*name).to_owned());
         let data = SubscriptionData {
-            active: active.collect(),
+            active: names(active),
             generation,
             ..SubscriptionData::default()
         };
         member(id, data)
+    }
+
+    /// A member of a process that has followed the changelogs of these tasks.
+    fn with_standby(id: &'static str, standby: &[&str]) -> MemberSubscription {
+        let data = SubscriptionData {
+            standby: names(standby),
+            ..SubscriptionData::default()
+        };
+        member(id, data)
+    }
+
+    fn names(tasks: &[&str]) -> Vec<String> {
+        tasks.iter().map(|name| (*name).to_owned()).collect()
     }
 
     /// A member of a process that has state on its disk, used at these times.
@@ -446,7 +458,7 @@ mod tests {
     #[test]
     fn state_on_disk_is_better_than_a_restore_that_has_begun_elsewhere() {
         let data = SubscriptionData {
-            restoring: ["1_0", "1_1", "1_2"].map(str::to_owned).to_vec(),
+            restoring: names(&["1_0", "1_1", "1_2"]),
             generation: 1,
             ..SubscriptionData::default()
         };
@@ -457,13 +469,9 @@ mod tests {
 
     #[test]
     fn a_task_goes_to_a_caught_up_standby_when_its_owner_is_gone() {
-        let data = SubscriptionData {
-            standby: vec!["1_2".to_owned()],
-            ..SubscriptionData::default()
-        };
         let shares = assign(vec![
             with_disk("m1", &[("1_2", 9)]),
-            member("m2", data),
+            with_standby("m2", &["1_2"]),
             owner("m3", 1, &[]),
         ]);
         assert!(shares[1].contains(&"r-2".to_owned()), "{shares:?}");
@@ -471,14 +479,10 @@ mod tests {
 
     #[test]
     fn what_its_owner_cannot_keep_goes_to_a_standby() {
-        let data = SubscriptionData {
-            standby: vec!["1_1".to_owned()],
-            ..SubscriptionData::default()
-        };
         let shares = assign(vec![
             owner("m1", 1, &["1_0", "1_1", "1_2"]),
             new("m2"),
-            member("m3", data),
+            with_standby("m3", &["1_1"]),
         ]);
         assert_eq!(shares[0], ["a-0", "b-0", "r-0"]);
         assert!(shares[2].contains(&"r-1".to_owned()), "{shares:?}");

@@ -34,7 +34,7 @@ pub(super) struct Shared {
     /// What the leader told each thread's member last, and in which generation.
     assignments: Mutex<Vec<(i32, AssignmentData)>>,
     /// Of the tasks in there, those that have been restored.
-    restored: Mutex<BTreeSet<TaskId>>,
+    restored: Mutex<BTreeSet<String>>,
     /// Questions that wait for each thread.
     queries: Vec<Questions>,
     stores: StoreEnvironment,
@@ -138,19 +138,14 @@ impl Shared {
         let Some(place) = assignments.get_mut(thread) else {
             return;
         };
-        let gone = place
-            .1
-            .active
-            .iter()
-            .filter(|name| !data.active.contains(name));
-        let gone: Vec<_> = gone.filter_map(|name| TaskId::parse(name)).collect();
-        lock(&self.restored).retain(|id| !gone.contains(id));
+        let is_gone = |name: &String| place.1.active.contains(name) && !data.active.contains(name);
+        lock(&self.restored).retain(|name| !is_gone(name));
         *place = (generation, data);
     }
 
     /// From now on other members had better leave the task here.
     pub(super) fn set_restored(&self, id: TaskId) {
-        lock(&self.restored).insert(id);
+        lock(&self.restored).insert(id.to_string());
     }
 
     /// What the leader told each thread's member last.
@@ -162,15 +157,14 @@ impl Shared {
     /// What a thread's member had before it joins again: the generation of the group in which it
     /// was given tasks last, those of them with all of their state, and the others.
     pub(super) fn last_tasks(&self, thread: usize) -> (i32, Vec<String>, Vec<String>) {
-        let (generation, data) = match lock(&self.assignments).get(thread) {
-            Some(last) => last.clone(),
-            None => return (NO_GENERATION, Vec::new(), Vec::new()),
+        let assignments = lock(&self.assignments);
+        let Some((generation, data)) = assignments.get(thread) else {
+            return (NO_GENERATION, Vec::new(), Vec::new());
         };
         let restored = lock(&self.restored);
-        let is_restored =
-            |name: &String| TaskId::parse(name).is_some_and(|id| restored.contains(&id));
-        let (restored, restoring) = data.active.into_iter().partition(is_restored);
-        (generation, restored, restoring)
+        let active = data.active.iter().cloned();
+        let (restored, restoring) = active.partition(|name| restored.contains(name));
+        (*generation, restored, restoring)
     }
 
     /// Tasks that this process has state of on its disk, and since when each ran here the last

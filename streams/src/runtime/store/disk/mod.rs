@@ -4,6 +4,7 @@
 //! <state.dir>/<application id>/<task id>/
 //!     format                      version of this layout
 //!     lock                        locked by the task that uses the directory
+//!     used                        changed when the task last began to run with the directory
 //!     <store>/layout              what the directory holds: kind of store, length of segments
 //!     <store>/main/               a tree: rows of the store, and what it knows about itself
 //!     <store>/segment-<number>/   a tree per segment: rows of one interval of event time

@@ -26,6 +26,8 @@ pub(super) struct Rows {
     /// What was committed since the tree was last written, rows that changed again once more each
     /// time: as much is to be replayed after a crash.
     replayed_bytes: usize,
+    /// A restore has written files, and may have left more of them than are good.
+    compacts_late: bool,
     is_abandoned: bool,
 }
 
@@ -64,6 +66,7 @@ impl Rows {
             committed: BTreeMap::new(),
             committed_bytes: 0,
             replayed_bytes: 0,
+            compacts_late: false,
             is_abandoned: false,
         }
     }
@@ -119,8 +122,8 @@ impl Rows {
     pub(super) fn set_committed(&mut self, key: Key, row: Option<Row>) -> Result<(), StreamsError> {
         self.buffer(key, row);
         if self.is_full() {
-            self.write()?;
-            self.tree.compact(Compaction::Late);
+            self.write(Compaction::Late)?;
+            self.compacts_late = true;
         }
         Ok(())
     }
@@ -185,8 +188,9 @@ impl Rows {
 
     /// Makes the pending changes last, as far as memory does.
     pub(super) fn commit(&mut self) {
-        // A restore may have left more files than are good.
-        self.tree.compact(Compaction::Soon);
+        if std::mem::take(&mut self.compacts_late) {
+            self.tree.compact(Compaction::Soon);
+        }
         self.pending_bytes = 0;
         for (key, pending) in std::mem::take(&mut self.pending) {
             let row = match pending.row {
@@ -206,18 +210,17 @@ impl Rows {
 
     /// Writes what is committed to disk, all of it or nothing.
     pub(super) fn flush(&mut self) -> Result<(), StreamsError> {
-        self.write()?;
-        self.tree.compact(Compaction::Soon);
-        Ok(())
+        self.write(Compaction::Soon)
     }
 
-    fn write(&mut self) -> Result<(), StreamsError> {
+    fn write(&mut self, compaction: Compaction) -> Result<(), StreamsError> {
         if self.committed.is_empty() {
             return Ok(());
         }
         let rows = self.committed.iter();
         let rows = rows.map(|(key, row)| (&**key, row.as_deref()));
         self.tree.write(rows)?;
+        self.tree.compact(compaction);
         self.committed = BTreeMap::new();
         self.replayed_bytes = 0;
         self.count(0);

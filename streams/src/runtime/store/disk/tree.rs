@@ -126,8 +126,8 @@ impl Tree {
     }
 
     /// Has the tree compacted in the background if it has more sorted runs than are good now.
-    pub(super) fn compact(&self, amount: Compaction) {
-        if self.tree.l0_run_count() >= amount.runs() {
+    pub(super) fn compact(&self, compaction: Compaction) {
+        if self.tree.l0_run_count() >= compaction.runs() {
             let watermark = self.visible.get();
             self.engine.compactor.request(&self.closable, watermark);
         }
